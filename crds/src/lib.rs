@@ -1,0 +1,1 @@
+//! The user's API: ProxyPool and ProxyChain.

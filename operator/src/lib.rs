@@ -1,0 +1,1 @@
+//! Kubernetes resources to workloads and snapshots.
