@@ -1,1 +1,63 @@
-//! The contract between the operator and the proxy.
+//! The contract between the operator (or the files of a standalone run), which write a [`Snapshot`], and the proxy,
+//! which reads it.
+//!
+//! In: what the compile step resolved from the user's resources, every default filled in, every reference followed.
+//! Out: plain values that the proxy can use without asking anybody; [`Snapshot::validate`] says what is wrong with one.
+//! Neither kube nor tokio lives here.
+//!
+//! Unknown fields are refused, and a field that holds its default is not written: a proxy one release older than the
+//! writer either understands everything it is told or says by name what it does not understand.
+
+mod backend;
+mod chain;
+mod duration;
+mod failover;
+mod health;
+mod listener;
+mod validate;
+
+pub use backend::{Backend, Balance, Connect, Families, OnMissing, Resolution, SendProxy, Target};
+pub use chain::{Chain, ChainId};
+pub use duration::{format_duration, parse_duration, DurationError};
+pub use failover::{Failback, Failover, Mode, OnDown, Schedule, Start, TimeOfDay, Weekday};
+pub use health::{Health, Monitor, Passive};
+pub use listener::{AcceptProxy, Affinity, Listener, Protocol};
+pub use validate::Invalid;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything one proxy of one pool needs to serve, as one immutable value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Snapshot {
+    /// What holds for the whole pool.
+    pub pool: Pool,
+    /// Sorted by name; names are unique.
+    pub listeners: Vec<Listener>,
+    /// Sorted by identity; identities are unique; each names one of `listeners`.
+    pub chains: Vec<Chain>,
+}
+
+/// What holds for every listener and chain of a pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pool {
+    /// Namespace of the `ProxyPool`.
+    pub namespace: String,
+    /// Name of the `ProxyPool`.
+    pub name: String,
+    /// The site the pool stands at.
+    pub site: String,
+    /// Source addresses for connections to backends; none: the kernel chooses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snat: Vec<IpAddr>,
+    /// Which client stays with which endpoint; none: no affinity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+    /// How long sessions may take to leave once the proxy drains.
+    #[serde(with = "duration::text")]
+    pub drain_timeout: Duration,
+}

@@ -1,0 +1,62 @@
+use super::*;
+
+fn snapshot() -> Snapshot {
+    serde_json::from_str(include_str!("../../testdata/snapshot.json")).unwrap()
+}
+
+#[test]
+fn a_good_snapshot_is_kept_whole_and_round_trips() {
+    let (kept, invalid) = snapshot().validate();
+    assert_eq!(invalid, []);
+    assert_eq!(kept, snapshot());
+    let text = serde_json::to_string_pretty(&kept).unwrap();
+    assert_eq!(text.trim(), include_str!("../../testdata/snapshot.json").trim());
+}
+
+#[test]
+fn each_broken_rule_rejects_its_own_entry_and_says_why() {
+    type Break = fn(&mut Snapshot);
+    let table: [(Break, &str); 15] = [
+        (|s| s.listeners[0].port = 0, "listener sync: port 0"),
+        (|s| s.listeners[0].max_connections = 0, "maxConnections is 0"),
+        (|s| s.listeners[0].accept_proxy = crate::AcceptProxy::Require, "no trusted source"),
+        (|s| s.listeners.push(s.listeners[0].clone()), "taken by another listener"),
+        (|s| s.chains[0].listener = "gone".into(), "\"gone\" is not there"),
+        (|s| s.chains[0].backends.clear(), "no backends"),
+        (|s| s.chains[0].backends[1].name = "primary".into(), "two backends"),
+        (|s| s.chains[0].backends[0].weight = 0, "weight 0"),
+        (|s| s.chains[0].health.fall = 0, "health.fall is 0"),
+        (|s| s.chains[0].failover.pace = 0, "failover.pace is 0"),
+        (|s| s.chains[0].health.monitors.clear(), "no monitor"),
+        (|s| s.chains[0].resolution.min_ttl = s.chains[0].resolution.max_ttl * 2, "minTTL"),
+        (|s| s.chains.push(s.chains[0].clone()), "twice"),
+        (
+            |s| {
+                let mut other = s.chains[0].clone();
+                other.id.name = "other".into();
+                s.chains.push(other);
+            },
+            "leads to another chain already",
+        ),
+        (
+            |s| {
+                s.chains[0].failover.mode = Mode::Manual;
+                s.chains[0].failover.active = Some("nobody".into());
+            },
+            "which is no backend",
+        ),
+    ];
+    for (broken, words) in table {
+        let mut snapshot = snapshot();
+        broken(&mut snapshot);
+        let (_, invalid) = snapshot.validate();
+        assert!(invalid.iter().any(|i| i.to_string().contains(words)), "{words}: {invalid:?}");
+    }
+}
+
+#[test]
+fn a_field_this_release_does_not_know_is_refused_by_name() {
+    let text = include_str!("../../testdata/snapshot.json").replacen("\"slowStart\"", "\"fastStart\"", 1);
+    let error = serde_json::from_str::<Snapshot>(&text).unwrap_err().to_string();
+    assert!(error.contains("fastStart"), "{error}");
+}
