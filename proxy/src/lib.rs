@@ -1,1 +1,17 @@
-//! The data plane: resolve, check, rotate, relay.
+//! The data plane: one proxy of one pool.
+//!
+//! In: a [`switchyard_snapshot::Snapshot`] and clients. Out: relayed connections to backends that live, and what is
+//! believed about them. The way of a connection, left to right:
+//!
+//! ```text
+//!  listener ─► detect ─► route ─► chain (view) ─► pick ─► connect ─► relay        data workers, no lock
+//!                                   ▲                        │
+//!                                   │ views          feedback│
+//!  resolve ──┐                      │                        ▼
+//!  monitor ──┴── events ──► chain::state (pure) ──► endpoints, failover           control runtime
+//! ```
+
+pub mod chain;
+pub mod clock;
+pub mod endpoint;
+pub mod resolve;

@@ -61,7 +61,11 @@ pub struct Chain {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
     /// Sessions to an address that vanished from DNS are closed, paced, after this long; none: kept.
-    #[serde(default, with = "duration::optional_text", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        with = "duration::optional_text",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub drain_vanished: Option<Duration>,
     /// Administratively down.
     #[serde(default, skip_serializing_if = "is_default")]

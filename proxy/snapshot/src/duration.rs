@@ -7,7 +7,9 @@ use std::time::Duration;
 
 /// Why a text is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no duration: write up to four pairs of a number (at most 5 digits) and h, m, s or ms, such as 1h30m or 500ms")]
+#[error(
+    "{0:?} is no duration: write up to four pairs of a number (at most 5 digits) and h, m, s or ms, such as 1h30m or 500ms"
+)]
 pub struct DurationError(String);
 
 /// Reads `^([0-9]{1,5}(h|m|s|ms)){1,4}$` (GEP-2257).
@@ -85,7 +87,8 @@ pub mod optional_text {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
         let text = Option::<String>::deserialize(from)?;
-        text.map(|text| parse_duration(&text).map_err(D::Error::custom)).transpose()
+        text.map(|text| parse_duration(&text).map_err(D::Error::custom))
+            .transpose()
     }
 }
 
@@ -105,7 +108,18 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        for text in ["", "1", "s", "-1s", "1.5s", "1d", "100000s", "1s1s1s1s1s", "1 s", "1S"] {
+        for text in [
+            "",
+            "1",
+            "s",
+            "-1s",
+            "1.5s",
+            "1d",
+            "100000s",
+            "1s1s1s1s1s",
+            "1 s",
+            "1S",
+        ] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

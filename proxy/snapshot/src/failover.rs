@@ -104,7 +104,11 @@ pub struct TimeOfDay(u32);
 impl TimeOfDay {
     /// Hour, minute and second, as a clock shows them.
     pub fn hms(self) -> (u8, u8, u8) {
-        ((self.0 / 3600) as u8, (self.0 / 60 % 60) as u8, (self.0 % 60) as u8)
+        (
+            (self.0 / 3600) as u8,
+            (self.0 / 60 % 60) as u8,
+            (self.0 % 60) as u8,
+        )
     }
 }
 
@@ -143,6 +147,10 @@ impl std::str::FromStr for TimeOfDay {
 impl From<TimeOfDay> for String {
     fn from(time: TimeOfDay) -> Self {
         let (h, m, s) = time.hms();
-        if s == 0 { format!("{h:02}:{m:02}") } else { format!("{h:02}:{m:02}:{s:02}") }
+        if s == 0 {
+            format!("{h:02}:{m:02}")
+        } else {
+            format!("{h:02}:{m:02}:{s:02}")
+        }
     }
 }

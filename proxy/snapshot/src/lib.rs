@@ -18,7 +18,7 @@ mod validate;
 
 pub use backend::{Backend, Balance, Connect, Families, OnMissing, Resolution, SendProxy, Target};
 pub use chain::{Chain, ChainId};
-pub use duration::{format_duration, parse_duration, DurationError};
+pub use duration::{DurationError, format_duration, parse_duration};
 pub use failover::{Failback, Failover, Mode, OnDown, Schedule, Start, TimeOfDay, Weekday};
 pub use health::{Health, Monitor, Passive};
 pub use listener::{AcceptProxy, Affinity, Listener, Protocol};

@@ -122,8 +122,15 @@ fn chain_fault(chain: &Chain) -> Option<String> {
 /// The compile step settles conflicts by age; here the first entry wins.
 fn route_fault(chain: &Chain, routes: &mut BTreeSet<(String, String)>) -> Option<String> {
     let default = [String::new()];
-    let names = if chain.hostnames.is_empty() { &default[..] } else { &chain.hostnames };
-    if let Some(name) = names.iter().find(|name| routes.contains(&(chain.listener.clone(), (*name).clone()))) {
+    let names = if chain.hostnames.is_empty() {
+        &default[..]
+    } else {
+        &chain.hostnames
+    };
+    if let Some(name) = names
+        .iter()
+        .find(|name| routes.contains(&(chain.listener.clone(), (*name).clone())))
+    {
         return Some(if name.is_empty() {
             format!("listener {:?} has a default chain already", chain.listener)
         } else {

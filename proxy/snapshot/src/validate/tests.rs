@@ -19,16 +19,28 @@ fn each_broken_rule_rejects_its_own_entry_and_says_why() {
     let table: [(Break, &str); 15] = [
         (|s| s.listeners[0].port = 0, "listener sync: port 0"),
         (|s| s.listeners[0].max_connections = 0, "maxConnections is 0"),
-        (|s| s.listeners[0].accept_proxy = crate::AcceptProxy::Require, "no trusted source"),
-        (|s| s.listeners.push(s.listeners[0].clone()), "taken by another listener"),
+        (
+            |s| s.listeners[0].accept_proxy = crate::AcceptProxy::Require,
+            "no trusted source",
+        ),
+        (
+            |s| s.listeners.push(s.listeners[0].clone()),
+            "taken by another listener",
+        ),
         (|s| s.chains[0].listener = "gone".into(), "\"gone\" is not there"),
         (|s| s.chains[0].backends.clear(), "no backends"),
-        (|s| s.chains[0].backends[1].name = "primary".into(), "two backends"),
+        (
+            |s| s.chains[0].backends[1].name = "primary".into(),
+            "two backends",
+        ),
         (|s| s.chains[0].backends[0].weight = 0, "weight 0"),
         (|s| s.chains[0].health.fall = 0, "health.fall is 0"),
         (|s| s.chains[0].failover.pace = 0, "failover.pace is 0"),
         (|s| s.chains[0].health.monitors.clear(), "no monitor"),
-        (|s| s.chains[0].resolution.min_ttl = s.chains[0].resolution.max_ttl * 2, "minTTL"),
+        (
+            |s| s.chains[0].resolution.min_ttl = s.chains[0].resolution.max_ttl * 2,
+            "minTTL",
+        ),
         (|s| s.chains.push(s.chains[0].clone()), "twice"),
         (
             |s| {
@@ -50,7 +62,10 @@ fn each_broken_rule_rejects_its_own_entry_and_says_why() {
         let mut snapshot = snapshot();
         broken(&mut snapshot);
         let (_, invalid) = snapshot.validate();
-        assert!(invalid.iter().any(|i| i.to_string().contains(words)), "{words}: {invalid:?}");
+        assert!(
+            invalid.iter().any(|i| i.to_string().contains(words)),
+            "{words}: {invalid:?}"
+        );
     }
 }
 

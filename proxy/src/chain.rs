@@ -1,0 +1,6 @@
+//! One chain as a running thing. In: events (what resolver, monitors, live traffic and the user say). Out: a
+//! [`view::View`] that data workers read without a lock, and orders that edges carry out.
+
+pub mod event;
+pub mod handle;
+pub mod view;

@@ -1,0 +1,52 @@
+//! What data workers know of a chain: an immutable value, swapped whole.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use switchyard_snapshot::{Chain, SendProxy};
+
+use crate::endpoint::Endpoint;
+
+/// Who serves a chain's next connection.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The configuration this view was made from.
+    pub chain: Arc<Chain>,
+    /// Grows with every view of this chain.
+    pub version: u64,
+    /// The active tier.
+    pub tier: u32,
+    /// Serving endpoints of the active tier, best rank first. Never one that is ejected or draining.
+    pub candidates: Vec<Candidate>,
+    /// Why there are no candidates; none: there are.
+    pub empty: Option<Empty>,
+}
+
+/// An endpoint that may be picked.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Identity and live counts.
+    pub endpoint: Arc<Endpoint>,
+    /// Share among its rank, 1 or more (the backend's weight times an SRV record's).
+    pub weight: u32,
+    /// Lower goes first: a higher rank is used only when no lower one is left to try. Carries SRV priority, family
+    /// preference and whether a probe has passed yet.
+    pub rank: u32,
+    /// Since when it serves: slow start counts from here. None: no slow start for it.
+    pub warming_since: Option<Instant>,
+    /// Connections at once, on this proxy.
+    pub max_connections: Option<u32>,
+    /// The header that goes first.
+    pub send_proxy: SendProxy,
+}
+
+/// A chain that nobody serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Empty {
+    /// Since when: a client waits for an endpoint only until `connect.timeout` after this.
+    pub since: Instant,
+    /// In words.
+    pub why: String,
+    /// Suspended by the user: nobody waits.
+    pub suspended: bool,
+}
