@@ -1,0 +1,87 @@
+# Switchyard's make targets. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# What tests and the demo run: optimised, but built in a fraction of a release build's time.
+QUICK := $(TARGET)/quick/switchyard
+DENY_VERSION := 0.20.2
+
+.PHONY: help build demo test lint unit test-net test-api test-cluster soak gen gen-check bench fuzz image tools clean \
+  quick fmt-check clippy doc deny mutants
+
+help: ## what can be made
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the release program
+	$(CARGO) build --release -p switchyard
+	@echo "built $(TARGET)/release/switchyard"
+
+demo: ## clients that never stop, and what they see while backends, DNS and primaries come and go
+	$(CARGO) build --profile quick -p switchyard
+	$(QUICK) demo
+
+test: lint unit test-net test-api test-cluster ## all that this machine can run
+	@echo "make test: all done"
+
+lint: fmt-check clippy doc gen-check deny ## fmt, clippy, docs, drift, licences
+
+fmt-check:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+# The advisory database is a git repository that a build machine may not reach: licences, bans and sources are checked here.
+deny: $(TARGET)/tools/bin/cargo-deny
+	$(TARGET)/tools/bin/cargo-deny --log-level error check bans licenses sources
+
+$(TARGET)/tools/bin/cargo-deny:
+	$(CARGO) install cargo-deny --locked --version $(DENY_VERSION) --root $(TARGET)/tools --target-dir $(TARGET)/tools/build --quiet
+
+unit: ## tests of each crate by itself
+	$(CARGO) test --workspace --exclude switchyard-tests --exclude switchyard-bench
+
+test-net: tools quick ## network namespaces, real DNS servers, real backends and clients
+	SWITCHYARD_BIN=$(abspath $(QUICK)) $(CARGO) test --profile quick -p switchyard-tests
+
+quick:
+	$(CARGO) build --profile quick -p switchyard
+
+test-api: ## real API server
+	@echo "test-api: nothing to run yet: the operator is not built yet"
+
+test-cluster: ## real nodes
+	@echo "test-cluster: nothing to run yet: there is no chart yet"
+
+soak: ## what takes long
+	@echo "soak: nothing to run yet"
+
+mutants: ## break each pure rule on purpose and see its property fail
+	proxy/mutations/run.sh
+
+gen: ## write what is generated: the CRDs
+	$(CARGO) run --quiet -p switchyard-crds --bin crdgen -- crds
+
+gen-check: ## fail when what is generated has drifted
+	$(CARGO) run --quiet -p switchyard-crds --bin crdgen -- --check crds
+
+bench: build ## side by side with HAProxy, nginx and Envoy
+	SWITCHYARD_BIN=$(abspath $(TARGET))/release/switchyard bench/run.sh
+
+fuzz: ## a short run of every fuzz target
+	@echo "fuzz: nothing to run yet: the readers of foreign bytes are covered by properties in 'make unit'"
+
+image: ## docker-save tars
+	@echo "image: nothing to make yet: no program of a cluster is built yet"
+
+tools: ## what tests need and this machine lacks (Debian, as root)
+	tests/tools.sh
+
+clean: ## remove what was built
+	$(CARGO) clean
