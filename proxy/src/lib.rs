@@ -11,7 +11,12 @@
 //!  monitor ──┴── events ──► chain::state (pure) ──► endpoints, failover           control runtime
 //! ```
 
+pub mod app;
 pub mod chain;
 pub mod clock;
 pub mod endpoint;
 pub mod resolve;
+pub mod tasks;
+
+#[cfg(test)]
+mod testing;

@@ -1,6 +1,18 @@
 //! Names to addresses. In: the names that chains want. Out: a [`Lookup`] per name and record type each time the
 //! resolver answers or fails; what that means for endpoints is the chain's business.
 
+mod counters;
+mod question;
+mod registry;
+mod schedule;
+mod search;
+mod system;
+mod upstream;
+
+pub use counters::{Counters, QueryResult};
+pub use registry::{Freshness, Resolver, Subscription};
+pub use system::SystemFiles;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -24,6 +36,22 @@ pub enum RecordKind {
     Aaaa,
     /// RFC 2782.
     Srv,
+}
+
+/// How a subscriber reads TTLs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clamp {
+    /// A shorter TTL counts as this; failures are not retried sooner.
+    pub min_ttl: Duration,
+    /// A longer TTL counts as this.
+    pub max_ttl: Duration,
+}
+
+impl Clamp {
+    /// The TTL that counts.
+    pub fn apply(self, ttl: Duration) -> Duration {
+        ttl.min(self.max_ttl).max(self.min_ttl)
+    }
 }
 
 /// What is known of a question right now.
@@ -89,3 +117,6 @@ pub enum FailureKind {
     /// Nobody answered in time, or could be reached.
     Unreachable,
 }
+
+#[cfg(test)]
+mod tests;
