@@ -1,1 +1,4 @@
 //! The command line: run, check, explain, demo.
+
+pub mod check;
+pub mod manifest;

@@ -1,0 +1,174 @@
+//! Where a chain leads: backends, how their names are resolved, how connections are made.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use switchyard_crds::proxychain::{
+    AddressFamilies, Backend as Spec, BackendProtocol, BackendTarget, Connect as ConnectSpec,
+    ProxyProtocolOut, Resolution as ResolutionSpec, WithoutAnswer,
+};
+use switchyard_snapshot::{Backend, Connect, Families, OnMissing, Resolution, SendProxy, Target};
+
+use super::FieldPath;
+use super::faults::Faults;
+
+/// Where DNS is asked when a name server is given without a port.
+const DNS_PORT: u16 = 53;
+
+/// `path` is where the list stands.
+pub fn compile_all(specs: &[Spec], path: &FieldPath, faults: &mut Faults<'_>) -> Vec<Backend> {
+    if specs.is_empty() {
+        faults.invalid(path.clone(), "a chain needs a backend");
+    } else if specs.iter().all(|spec| spec.tier != 0) {
+        faults.invalid(path.clone(), "no backend has tier 0, the primary tier");
+    }
+    let mut names = BTreeSet::new();
+    let mut compiled = Vec::with_capacity(specs.len());
+    for (i, spec) in specs.iter().enumerate() {
+        let path = path.index(i);
+        if !names.insert(spec.name.as_str()) {
+            faults.invalid(
+                path.key("name"),
+                format!("another backend of this chain is named {:?}", spec.name),
+            );
+        }
+        compiled.extend(compile(spec, &path, faults));
+    }
+    compiled
+}
+
+fn compile(spec: &Spec, path: &FieldPath, faults: &mut Faults<'_>) -> Option<Backend> {
+    let Spec {
+        name,
+        // the target, together
+        host: _,
+        port: _,
+        srv: _,
+        service: _,
+        dial_in: _,
+        tier,
+        weight,
+        protocol,
+        max_connections,
+        tls,
+        proxy_protocol,
+    } = spec;
+    if *protocol == BackendProtocol::HTTP2 {
+        faults.unsupported_value(path.key("protocol"), "HTTP2");
+    }
+    if tls.is_some() {
+        faults.unsupported(path.key("tls"));
+    }
+    let target = match spec.target() {
+        Some(BackendTarget::Host { host, port }) => Target::Host {
+            host: host.to_owned(),
+            port,
+        },
+        Some(BackendTarget::Srv(name)) => Target::Srv {
+            name: name.to_owned(),
+        },
+        Some(BackendTarget::Service(_)) => {
+            faults.unsupported(path.key("service"));
+            return None;
+        }
+        Some(BackendTarget::DialIn(_)) => {
+            faults.unsupported(path.key("dialIn"));
+            return None;
+        }
+        None => {
+            faults.invalid(
+                path.clone(),
+                "must have exactly one of host with port, srv, service and dialIn",
+            );
+            return None;
+        }
+    };
+    Some(Backend {
+        name: name.clone(),
+        target,
+        tier: *tier,
+        weight: *weight,
+        max_connections: *max_connections,
+        send_proxy: match proxy_protocol {
+            ProxyProtocolOut::None => SendProxy::None,
+            ProxyProtocolOut::V1 => SendProxy::V1,
+            ProxyProtocolOut::V2 => SendProxy::V2,
+        },
+    })
+}
+
+/// `path` is where the resolution section stands.
+pub fn compile_resolution(spec: &ResolutionSpec, path: &FieldPath, faults: &mut Faults<'_>) -> Resolution {
+    let ResolutionSpec {
+        min_ttl,
+        max_ttl,
+        missing_for,
+        stale_for,
+        on_nxdomain,
+        on_empty,
+        nameservers,
+        families,
+    } = spec;
+    if min_ttl.is_zero() {
+        faults.invalid(
+            path.key("minTTL"),
+            "must be above zero: each name would be asked for without a pause",
+        );
+    }
+    if min_ttl > max_ttl {
+        faults.invalid(path.key("minTTL"), format!("must be at most maxTTL, {max_ttl}"));
+    }
+    let path = path.key("nameservers");
+    let each = |(i, text): (usize, &String)| {
+        let address = text
+            .parse()
+            .or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, DNS_PORT)));
+        if address.is_err() {
+            faults.invalid(
+                path.index(i),
+                format!("{text:?} is no address: write ip or ip:port, as 10.0.0.2 or [2001:db8::2]:53"),
+            );
+        }
+        address.ok()
+    };
+    Resolution {
+        nameservers: nameservers.iter().enumerate().filter_map(each).collect(),
+        min_ttl: min_ttl.get(),
+        max_ttl: max_ttl.get(),
+        missing_for: missing_for.get(),
+        stale_for: stale_for.get(),
+        on_nxdomain: on_missing(*on_nxdomain),
+        on_empty: on_missing(*on_empty),
+        families: match families {
+            AddressFamilies::Any => Families::Any,
+            AddressFamilies::IPv4 => Families::V4,
+            AddressFamilies::IPv6 => Families::V6,
+            AddressFamilies::PreferIPv4 => Families::PreferV4,
+            AddressFamilies::PreferIPv6 => Families::PreferV6,
+        },
+    }
+}
+
+fn on_missing(spec: WithoutAnswer) -> OnMissing {
+    match spec {
+        WithoutAnswer::Stale => OnMissing::Stale,
+        WithoutAnswer::Remove => OnMissing::Remove,
+    }
+}
+
+/// `path` is where the connect section stands.
+pub fn compile_connect(spec: &ConnectSpec, path: &FieldPath, faults: &mut Faults<'_>) -> Connect {
+    let ConnectSpec {
+        timeout,
+        attempts,
+        happy_eyeballs_delay,
+    } = spec;
+    if timeout.is_zero() {
+        faults.invalid(path.key("timeout"), "must be above zero");
+    }
+    Connect {
+        timeout: timeout.get(),
+        attempts: *attempts,
+        happy_eyeballs_delay: happy_eyeballs_delay.get(),
+    }
+}

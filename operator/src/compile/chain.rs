@@ -1,0 +1,88 @@
+//! One chain by itself: every field that needs no other object.
+
+use switchyard_crds::ProxyChainSpec;
+use switchyard_crds::proxychain::{Balance as BalanceSpec, DrainVanished, Failback};
+use switchyard_snapshot::{Balance, Chain, ChainId};
+
+use super::faults::Faults;
+use super::{FieldPath, ObjectKey, backend, failover, health};
+
+/// The chain, but for the listener that it hangs on, which is left empty here.
+pub fn compile(key: &ObjectKey, generation: i64, spec: &ProxyChainSpec, faults: &mut Faults<'_>) -> Chain {
+    let path = FieldPath::spec();
+    let ProxyChainSpec {
+        pool_ref: _, // `route`
+        hostnames,
+        server_first,
+        backends,
+        resolution,
+        balance,
+        slow_start,
+        health,
+        connect,
+        failover,
+        schedule,
+        group: _,
+        priority: _,
+        redirect: _,
+        drain_vanished,
+        suspend,
+        remote,
+    } = spec;
+    for field in ["group", "priority", "redirect"] {
+        faults.unsupported_if_written(path.key(field));
+    }
+    let backends_path = path.key("backends");
+    let compiled_backends = match remote {
+        Some(_) => {
+            faults.unsupported(path.key("remote"));
+            Vec::new()
+        }
+        None => backend::compile_all(backends, &backends_path, faults),
+    };
+    if failover.failback == Failback::Scheduled && schedule.is_none() {
+        faults.invalid(
+            path.key("failover").key("failback"),
+            "Scheduled needs a schedule: add spec.schedule",
+        );
+    }
+    Chain {
+        id: ChainId {
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+        },
+        generation,
+        listener: String::new(),
+        hostnames: compile_hostnames(hostnames),
+        server_first: *server_first,
+        backends: compiled_backends,
+        resolution: backend::compile_resolution(resolution, &path.key("resolution"), faults),
+        balance: match balance {
+            BalanceSpec::RoundRobin => Balance::RoundRobin,
+            BalanceSpec::LeastConnections => Balance::LeastConnections,
+            BalanceSpec::Random => Balance::Random,
+            BalanceSpec::SourceHash => Balance::SourceHash,
+        },
+        slow_start: slow_start.get(),
+        health: health::compile(health, &path.key("health"), faults),
+        connect: backend::compile_connect(connect, &path.key("connect"), faults),
+        failover: failover::compile(failover, backends, &path.key("failover"), faults),
+        schedule: schedule
+            .as_ref()
+            .map(|schedule| failover::compile_schedule(schedule, &path.key("schedule"), faults)),
+        drain_vanished: drain_vanished.as_ref().map(|DrainVanished { after }| after.get()),
+        suspend: *suspend,
+    }
+}
+
+/// DNS names do not know case (RFC 4343). The order is the user's: a backend sees the first.
+fn compile_hostnames(hostnames: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::with_capacity(hostnames.len());
+    for name in hostnames {
+        let name = name.to_lowercase();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}

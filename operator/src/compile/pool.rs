@@ -1,0 +1,102 @@
+//! Pools: what holds for the whole pool, and its listeners.
+
+use std::collections::BTreeMap;
+
+use switchyard_crds::proxypool::{Affinity as AffinitySpec, AffinityBy, Drain, Snat};
+use switchyard_crds::{ProxyPool, ProxyPoolSpec};
+use switchyard_snapshot::{Affinity, Listener, Pool};
+
+use super::faults::Faults;
+use super::{FieldPath, Given, Kind, ObjectKey, PoolKey, Profile, Refusal, access, by_age, listener, ports};
+
+/// A pool on which chains can be hung.
+pub struct CompiledPool {
+    /// What holds for the whole pool.
+    pub pool: Pool,
+    /// For each listener of the spec, by name: what the proxy binds, or none where it is refused.
+    pub listeners: BTreeMap<String, Option<Listener>>,
+}
+
+/// Every pool; none where it is refused as a whole, so that its chains can be told so.
+pub type Pools = BTreeMap<PoolKey, Option<CompiledPool>>;
+
+/// Compiles each pool by itself, then settles which of those that share an access point are right.
+pub fn compile_pools(given: &[Given<ProxyPool>], profile: Profile, refused: &mut Vec<Refusal>) -> Pools {
+    let oldest_first = by_age(Kind::ProxyPool, given, refused);
+    let conflicts = access::conflicts(&oldest_first);
+    let mut pools = Pools::new();
+    for (key, given) in oldest_first {
+        let mut faults = Faults::of(key.clone(), given);
+        let compiled = compile_pool(&key, &given.object.spec, profile, &mut faults);
+        let conflict = conflicts.get(&key);
+        refused.extend(faults.into_refusals());
+        refused.extend(conflict.cloned());
+        let pool_key = PoolKey {
+            namespace: key.namespace,
+            name: key.name,
+        };
+        pools.insert(pool_key, compiled.filter(|_| conflict.is_none()));
+    }
+    pools
+}
+
+fn compile_pool(
+    key: &ObjectKey,
+    spec: &ProxyPoolSpec,
+    profile: Profile,
+    faults: &mut Faults<'_>,
+) -> Option<CompiledPool> {
+    let path = FieldPath::spec();
+    let ProxyPoolSpec {
+        site,
+        replicas: _,       // how many proxies run this, not what they run
+        workload: _,       // `supported::CLUSTER_ONLY`
+        access_point: _,   // `access`; `supported::CLUSTER_ONLY`
+        direct_address: _, // `supported::CLUSTER_ONLY`
+        listeners,
+        affinity,
+        dns: _,
+        snat: Snat { addresses: snat },
+        guests: _,
+        peers: _,
+        drain: Drain {
+            timeout: drain_timeout,
+        },
+    } = spec;
+    for field in ["dns", "guests", "peers"] {
+        faults.unsupported_if_written(path.key(field));
+    }
+    let snat = faults.parse_all(&path.key("snat").key("addresses"), snat, "IP address");
+    let whole_pool = faults.is_empty();
+
+    let path = path.key("listeners");
+    let ports_at_fault = ports::check(listeners, &path, profile, faults);
+    let each = |(i, spec): (usize, &switchyard_crds::proxypool::Listener)| {
+        let compiled = listener::compile(spec, &path.index(i), profile, faults);
+        (spec.name.clone(), compiled.filter(|_| !ports_at_fault[i]))
+    };
+    let listeners = listeners.iter().enumerate().map(each).collect();
+    let pool = Pool {
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+        site: site.clone(),
+        snat,
+        affinity: affinity.as_ref().map(compile_affinity),
+        drain_timeout: drain_timeout.get(),
+    };
+    whole_pool.then_some(CompiledPool { pool, listeners })
+}
+
+fn compile_affinity(spec: &AffinitySpec) -> Affinity {
+    let AffinitySpec {
+        by: AffinityBy::SourceIP,
+        ttl,
+        prefix_v4,
+        prefix_v6,
+    } = spec;
+    Affinity {
+        ttl: ttl.get(),
+        prefix_v4: *prefix_v4,
+        prefix_v6: *prefix_v6,
+    }
+}
