@@ -1,0 +1,65 @@
+//! Waiting: for a condition until a deadline, or for time that has to pass.
+//! In: what is awaited, in words. Out: the value, or a panic that says what
+//! was seen last.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Time between two looks at a condition.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Looks at `check` until it is `Ok`, and returns its value.
+///
+/// # Panics
+/// When it is not `Ok` within `within`; the message carries `what` and the
+/// last error.
+#[track_caller]
+pub fn eventually<T>(what: &str, within: Duration, mut check: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        match check() {
+            Ok(value) => return value,
+            Err(seen) if Instant::now() >= deadline => {
+                panic!("not within {within:?}: {what}; last seen: {seen}")
+            }
+            Err(_) => pause(POLL),
+        }
+    }
+}
+
+/// Fails when `check` fails at any look during `period`: what must hold all
+/// the time, not once.
+///
+/// # Panics
+/// At the first error of `check`.
+#[track_caller]
+pub fn throughout<E: std::fmt::Display>(
+    what: &str,
+    period: Duration,
+    mut check: impl FnMut() -> Result<(), E>,
+) {
+    let begun = Instant::now();
+    while begun.elapsed() < period {
+        if let Err(seen) = check() {
+            panic!(
+                "{what}: held for {:?} of {period:?}; seen: {seen}",
+                begun.elapsed()
+            );
+        }
+        pause(POLL);
+    }
+}
+
+/// Lets time pass where time itself is the test's subject (an outage of 60 s,
+/// a TTL). Never a replacement for awaiting a condition.
+pub fn let_pass(period: Duration) {
+    pause(period);
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place where a test thread sleeps: between two looks, or for an outage's length"
+)]
+fn pause(period: Duration) {
+    thread::sleep(period);
+}

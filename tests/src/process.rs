@@ -1,0 +1,218 @@
+//! Programs under test and the real servers around them. In: a command on a
+//! host. Out: a running child whose output is in files; lines, listening
+//! ports and its end are awaited with deadlines; it is killed on drop.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::eventually::eventually;
+use crate::lab::Host;
+
+/// A child process; killed and reaped on drop.
+pub struct Program {
+    name: String,
+    child: Child,
+    output: PathBuf,
+}
+
+impl Program {
+    /// Starts `command` (made by [`Host::command`]); both its outputs go to
+    /// one file in `directory`, which a later start of the same name continues.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(host: &Host, name: &str, directory: &Path, mut command: Command) -> Self {
+        let output = directory.join(format!("{name}.log"));
+        host.show_on_failure(&output);
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&output)
+            .unwrap_or_else(|e| panic!("{}: {e}", output.display()));
+        let second = file.try_clone().expect("a second handle of the log");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(second)
+            .spawn()
+            .unwrap_or_else(|e| panic!("{name}: {command:?}: {e}"));
+        Self {
+            name: name.to_owned(),
+            child,
+            output,
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything it has written so far (standard output and error).
+    pub fn output(&self) -> String {
+        let bytes = fs::read(&self.output).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Awaits a line that contains `needle`, and returns it.
+    ///
+    /// # Panics
+    /// When it has not come `within` the time, or the program has ended.
+    #[track_caller]
+    pub fn await_line(&mut self, needle: &str, within: Duration) -> String {
+        let what = format!("{} writes {needle:?}", self.name);
+        eventually(&what, within, || {
+            let found = self
+                .output()
+                .lines()
+                .find(|l| l.contains(needle))
+                .map(str::to_owned);
+            if found.is_none() {
+                self.must_run();
+            }
+            found.ok_or_else(|| "no such line".to_owned())
+        })
+    }
+
+    /// Awaits that something in its namespace listens on TCP `port`.
+    ///
+    /// # Panics
+    /// As [`Program::await_line`].
+    #[track_caller]
+    pub fn await_port(&mut self, port: u16, within: Duration) {
+        let what = format!("{} listens on port {port}", self.name);
+        eventually(&what, within, || {
+            self.must_run();
+            let listening = self.listening();
+            if listening.values().any(|address| address.port() == port) {
+                Ok(())
+            } else {
+                Err(format!("{listening:?}"))
+            }
+        });
+    }
+
+    /// Listening TCP sockets of its namespace, by inode: an inode that stays
+    /// is a socket that was not bound again.
+    pub fn listening(&self) -> BTreeMap<u64, SocketAddr> {
+        let net = PathBuf::from(format!("/proc/{}/net", self.pid()));
+        let mut found = BTreeMap::new();
+        for table in ["tcp", "tcp6"] {
+            let text = fs::read_to_string(net.join(table)).unwrap_or_default();
+            found.extend(text.lines().skip(1).filter_map(listener));
+        }
+        found
+    }
+
+    /// Open descriptors.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
+    }
+
+    /// Resident memory in bytes (`VmRSS` of proc(5)).
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.unwrap_or_default() * 1024
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// When the program is gone.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid().cast_signed());
+        kill(pid, signal).unwrap_or_else(|e| panic!("{}: {signal}: {e}", self.name));
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.ended().is_none()
+    }
+
+    /// Awaits its end.
+    ///
+    /// # Panics
+    /// When it still runs after `within`.
+    #[track_caller]
+    pub fn await_end(&mut self, within: Duration) -> ExitStatus {
+        let what = format!("{} ends", self.name);
+        eventually(&what, within, || self.ended().ok_or_else(|| "it runs".to_owned()))
+    }
+
+    /// Ends it at once (SIGKILL), as a crash would: nothing is said to peers
+    /// but what the kernel says.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill(); // an error means that it has ended
+        let _ = self.child.wait();
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        self.child
+            .try_wait()
+            .unwrap_or_else(|e| panic!("{}: {e}", self.name))
+    }
+
+    #[track_caller]
+    fn must_run(&mut self) {
+        if let Some(status) = self.ended() {
+            panic!("{} has ended ({status}); it said:\n{}", self.name, self.output());
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// One line of `/proc/net/tcp` or `tcp6` (proc(5)): local address is field 1,
+/// state 2 (`0A` = LISTEN), inode 9.
+fn listener(line: &str) -> Option<(u64, SocketAddr)> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    if *fields.get(3)? != "0A" {
+        return None;
+    }
+    let (address, port) = fields.get(1)?.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    Some((fields.get(9)?.parse().ok()?, SocketAddr::new(ip(address)?, port)))
+}
+
+/// Addresses there are 32-bit words in the machine's own byte order.
+fn ip(hex: &str) -> Option<IpAddr> {
+    let words: Option<Vec<u32>> = (0..hex.len() / 8)
+        .map(|n| u32::from_str_radix(&hex[n * 8..n * 8 + 8], 16).ok())
+        .collect();
+    let bytes: Vec<u8> = words?.into_iter().flat_map(u32::to_ne_bytes).collect();
+    if let Ok(v4) = <[u8; 4]>::try_from(bytes.as_slice()) {
+        return Some(Ipv4Addr::from(v4).into());
+    }
+    <[u8; 16]>::try_from(bytes.as_slice())
+        .ok()
+        .map(|v6| Ipv6Addr::from(v6).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::listener;
+
+    #[test]
+    fn listening_sockets_are_read_from_proc() {
+        let v4 = "   0: 0100007F:4268 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0";
+        assert_eq!(listener(v4), Some((4711, "127.0.0.1:17000".parse().unwrap())));
+        let v6 = "   0: 000077FD000000000000000002000000:0672 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 12 1 0";
+        assert_eq!(listener(v6), Some((12, "[fd77::2]:1650".parse().unwrap())));
+        assert_eq!(listener(&v4.replace(" 0A ", " 01 ")), None);
+    }
+}

@@ -1,0 +1,128 @@
+//! Runs the tests of one test program, side by side. In: functions that get
+//! a lab. Out: the usual output of `cargo test`, its filters and exit code.
+//!
+//! A test that the machine cannot run is skipped and says why; with `CI=true`
+//! it fails instead: a skip must never look like a pass.
+
+use std::process::{Command, ExitCode};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use libtest_mimic::{Arguments, Completion, Trial};
+
+use crate::lab::Lab;
+use crate::netns;
+use crate::tool;
+
+/// Tests at a time unless `--test-threads` says otherwise: most wait for time
+/// to pass, so there are many more than processors.
+const AT_A_TIME: usize = 16;
+
+/// Programs that the harness starts.
+const TOOLS: [&str; 10] = [
+    "ip", "nsenter", "prlimit", "nft", "dig", "named", "knotd", "knotc", "nsd", "nginx",
+];
+
+/// The tests of a test program, in the order in which they are begun: put
+/// the long ones first.
+#[derive(Default)]
+pub struct Suite {
+    trials: Vec<Trial>,
+    /// Held for reading by tests that run beside others, for writing by those
+    /// that must have the machine for themselves.
+    machine: Arc<RwLock<()>>,
+    lacking: Arc<Option<String>>,
+}
+
+impl Suite {
+    /// An empty suite; looks at what the machine can run, and removes what
+    /// killed test programs left behind.
+    pub fn new() -> Self {
+        let lacking = lacking();
+        if lacking.is_none() {
+            netns::delete_stale();
+        }
+        Self {
+            lacking: Arc::new(lacking),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a test that runs beside others.
+    pub fn test(&mut self, name: &str, body: impl Fn(&Lab) + Send + 'static) {
+        let machine = Arc::clone(&self.machine);
+        self.add(name, move |name| {
+            let _beside_others = machine.read().unwrap_or_else(PoisonError::into_inner);
+            body(&Lab::new(name));
+        });
+    }
+
+    /// Adds a test that has the machine for itself, because it measures what
+    /// others would disturb, or takes all of something. Put these last.
+    pub fn alone(&mut self, name: &str, body: impl Fn(&Lab) + Send + 'static) {
+        let machine = Arc::clone(&self.machine);
+        self.add(name, move |name| {
+            let _no_others = machine.write().unwrap_or_else(PoisonError::into_inner);
+            body(&Lab::new(name));
+        });
+    }
+
+    /// Adds the test twice: with one data worker and with two.
+    pub fn workers(&mut self, name: &str, body: fn(&Lab, usize)) {
+        self.test(&format!("{name}/1_worker"), move |lab| body(lab, 1));
+        self.test(&format!("{name}/2_workers"), move |lab| body(lab, 2));
+    }
+
+    /// As [`Suite::workers`], each with the machine for itself.
+    pub fn workers_alone(&mut self, name: &str, body: fn(&Lab, usize)) {
+        self.alone(&format!("{name}/1_worker"), move |lab| body(lab, 1));
+        self.alone(&format!("{name}/2_workers"), move |lab| body(lab, 2));
+    }
+
+    /// Runs what the command line selects.
+    pub fn run(self) -> ExitCode {
+        let mut arguments = Arguments::from_args();
+        arguments.test_threads.get_or_insert(AT_A_TIME);
+        libtest_mimic::run(&arguments, self.trials).exit_code()
+    }
+
+    fn add(&mut self, name: &str, run: impl FnOnce(&str) + Send + 'static) {
+        let lacking = Arc::clone(&self.lacking);
+        let named = name.to_owned();
+        let trial = Trial::ignorable_test(name, move || {
+            let Some(why) = lacking.as_ref() else {
+                run(&named);
+                return Ok(Completion::Completed);
+            };
+            if in_ci() {
+                return Err(format!("must not be skipped in CI: {why}").into());
+            }
+            Ok(Completion::ignored_with(why))
+        });
+        self.trials.push(trial);
+    }
+}
+
+/// What the machine lacks to run these tests.
+fn lacking() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("network namespaces need root".to_owned());
+    }
+    let missing: Vec<&str> = TOOLS.into_iter().filter(|tool| !tool::exists(tool)).collect();
+    if !missing.is_empty() {
+        return Some(format!(
+            "`make tools` installs what is missing: {}",
+            missing.join(", ")
+        ));
+    }
+    let probe = format!("{}-probe", std::process::id());
+    let add = tool::try_output(Command::new("ip").args(["netns", "add", &probe]));
+    if let Err(why) = add {
+        return Some(format!("the machine refuses network namespaces: {why}"));
+    }
+    let _ = tool::try_output(Command::new("ip").args(["netns", "del", &probe])); // told when it lists them
+    None
+}
+
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}

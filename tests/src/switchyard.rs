@@ -1,0 +1,469 @@
+//! The program under test, from outside. In: manifests and a host. Out: a
+//! running `switchyard run`, its admin answers, metrics and sockets; reload by
+//! rewriting its files; its exit.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use nix::sys::signal::Signal;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use crate::backend::binary;
+use crate::eventually::eventually;
+use crate::lab::Host;
+use crate::manifest::NAMESPACE;
+use crate::process::Program;
+
+/// Names the program under test; else it is looked for beside the tests.
+pub const BINARY: &str = "SWITCHYARD_BIN";
+
+/// Port of the admin endpoints, on loopback.
+pub const ADMIN_PORT: u16 = 17000;
+
+/// Time for the program to start, and for one admin request.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Where the program under test is.
+///
+/// # Panics
+/// When it is not there; the message says how to build it.
+pub fn program() -> PathBuf {
+    let Some(named) = std::env::var_os(BINARY) else {
+        return binary("switchyard");
+    };
+    let path = PathBuf::from(named);
+    assert!(path.is_file(), "{BINARY}={}: no such file", path.display());
+    path
+}
+
+/// How to run it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    files: Vec<(String, String)>,
+    workers: usize,
+    bind: Option<IpAddr>,
+    arguments: Vec<String>,
+    descriptors: Option<u64>,
+}
+
+impl Plan {
+    /// One proxy with so many data workers, bound to its host's address,
+    /// running one file of manifests.
+    pub fn new(workers: usize, manifests: &str) -> Self {
+        Self {
+            files: vec![("manifests.yaml".to_owned(), manifests.to_owned())],
+            workers,
+            bind: None,
+            arguments: Vec::new(),
+            descriptors: None,
+        }
+    }
+
+    /// One more file.
+    #[must_use]
+    pub fn file(mut self, name: &str, manifests: &str) -> Self {
+        self.files.push((name.to_owned(), manifests.to_owned()));
+        self
+    }
+
+    /// Bound to this address instead of its host's first.
+    #[must_use]
+    pub fn bind(mut self, address: IpAddr) -> Self {
+        self.bind = Some(address);
+        self
+    }
+
+    /// With this argument besides, such as `--pool`.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// With this hard and soft limit of open descriptors.
+    #[must_use]
+    pub fn descriptors(mut self, limit: u64) -> Self {
+        self.descriptors = Some(limit);
+        self
+    }
+}
+
+/// A running `switchyard run`; killed on drop.
+pub struct Switchyard {
+    host: Host,
+    plan: Plan,
+    manifests: PathBuf,
+    program: Program,
+}
+
+impl Switchyard {
+    /// Starts it and awaits that it answers on its admin port; that does not
+    /// mean that it is ready.
+    ///
+    /// # Panics
+    /// When it does not, or has ended.
+    #[track_caller]
+    pub fn start(host: &Host, plan: Plan) -> Self {
+        let manifests = host.directory("manifests");
+        for (name, text) in &plan.files {
+            replace(&manifests, name, text);
+        }
+        let program = launch(host, &plan, &manifests);
+        let mut proxy = Self {
+            host: host.clone(),
+            plan,
+            manifests,
+            program,
+        };
+        proxy.program.await_port(ADMIN_PORT, SOON);
+        proxy
+    }
+
+    /// Starts it and awaits that it is ready.
+    ///
+    /// # Panics
+    /// When it is not ready soon.
+    #[track_caller]
+    pub fn start_ready(host: &Host, plan: Plan) -> Self {
+        let proxy = Self::start(host, plan);
+        proxy.await_ready(SOON);
+        proxy
+    }
+
+    /// Starts it again on the same files, after its end.
+    ///
+    /// # Panics
+    /// As [`Switchyard::start`].
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        self.program = launch(&self.host, &self.plan, &self.manifests);
+        self.program.await_port(ADMIN_PORT, SOON);
+    }
+
+    /// Awaits 200 from `/readyz`.
+    ///
+    /// # Panics
+    /// When it does not come `within` the time.
+    #[track_caller]
+    pub fn await_ready(&self, within: Duration) {
+        eventually("/readyz answers 200", within, || match self.get("/readyz")? {
+            (200, _) => Ok(()),
+            (status, body) => Err(format!("{status}: {body}")),
+        });
+    }
+
+    /// Writes a file of manifests, whole (rename), new or over the old one.
+    pub fn write(&self, name: &str, manifests: &str) {
+        replace(&self.manifests, name, manifests);
+    }
+
+    /// Rewrites the file that [`Plan::new`] was given.
+    pub fn rewrite(&self, manifests: &str) {
+        self.write("manifests.yaml", manifests);
+    }
+
+    /// Removes a file of manifests.
+    pub fn remove(&self, name: &str) {
+        let path = self.manifests.join(name);
+        fs::remove_file(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
+
+    /// GET from the admin port: status and body.
+    pub fn get(&self, path: &str) -> Result<(u16, String), String> {
+        let path = path.to_owned();
+        let get = async move { tokio::time::timeout(SOON, get(&path)).await };
+        match self.host.block_on(get) {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {SOON:?}")),
+        }
+    }
+
+    /// GET of JSON.
+    ///
+    /// # Panics
+    /// When the answer is not 200 with JSON.
+    #[track_caller]
+    pub fn json(&self, path: &str) -> Value {
+        match self.get(path) {
+            Ok((200, body)) => {
+                serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+            }
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+
+    /// What `/endpoints` says of the chain `name`.
+    ///
+    /// # Panics
+    /// When it does not know that chain, or says it in other words.
+    #[track_caller]
+    pub fn chain(&self, name: &str) -> ChainState {
+        self.find_chain(name).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// As [`Switchyard::chain`], for chains that may be missing.
+    pub fn find_chain(&self, name: &str) -> Result<ChainState, String> {
+        #[derive(Deserialize)]
+        struct Endpoints {
+            chains: Vec<ChainState>,
+        }
+        let (status, body) = self.get("/endpoints")?;
+        let all: Endpoints =
+            serde_json::from_str(&body).map_err(|error| format!("/endpoints: {status}: {error}: {body}"))?;
+        let wanted = format!("{NAMESPACE}/{name}");
+        let found = all.chains.into_iter().find(|chain| chain.chain == wanted);
+        found.ok_or_else(|| format!("no chain {wanted} in {body}"))
+    }
+
+    /// Awaits that `check` accepts the state of the chain `name`.
+    ///
+    /// # Panics
+    /// When it does not `within` the time; the last state is told.
+    #[track_caller]
+    pub fn await_chain(
+        &self,
+        name: &str,
+        what: &str,
+        within: Duration,
+        check: impl Fn(&ChainState) -> bool,
+    ) -> ChainState {
+        eventually(&format!("chain {name}: {what}"), within, || {
+            let state = self.find_chain(name)?;
+            if check(&state) {
+                Ok(state)
+            } else {
+                Err(format!("{state:#?}"))
+            }
+        })
+    }
+
+    /// Awaits that the chain's endpoints in state Serving are `addresses`
+    /// (in any order) and no others.
+    ///
+    /// # Panics
+    /// As [`Switchyard::await_chain`].
+    #[track_caller]
+    pub fn await_serving(&self, name: &str, addresses: &[SocketAddr], within: Duration) {
+        let mut wanted: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        wanted.sort();
+        let what = format!("serving are {wanted:?}");
+        self.await_chain(name, &what, within, |state| state.serving() == wanted);
+    }
+
+    /// The metrics.
+    ///
+    /// # Panics
+    /// When `/metrics` does not answer 200.
+    #[track_caller]
+    pub fn metrics(&self) -> Metrics {
+        match self.get("/metrics") {
+            Ok((200, text)) => Metrics::parse(&text),
+            other => panic!("/metrics: {other:?}"),
+        }
+    }
+
+    /// Listening sockets of its host, by inode.
+    pub fn listening(&self) -> BTreeMap<u64, SocketAddr> {
+        self.program.listening()
+    }
+
+    /// What it has written.
+    pub fn output(&self) -> String {
+        self.program.output()
+    }
+
+    /// The process.
+    pub fn program(&mut self) -> &mut Program {
+        &mut self.program
+    }
+
+    /// SIGTERM, and its end.
+    ///
+    /// # Panics
+    /// When it still runs after `within`.
+    #[track_caller]
+    pub fn stop(&mut self, within: Duration) -> ExitStatus {
+        self.program.signal(Signal::SIGTERM);
+        self.program.await_end(within)
+    }
+
+    /// Runs `switchyard ARGUMENTS` beside it, on the same machine: exit code,
+    /// standard output, standard error. Subcommands that ask a proxy reach it
+    /// with `--admin 127.0.0.1:17000`.
+    pub fn command(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = self.host.command(&program().to_string_lossy());
+        finish(command.args(arguments))
+    }
+}
+
+/// Runs `switchyard check -f DIR` on these files: exit code, standard output,
+/// standard error. Needs no namespace.
+pub fn check(files: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for (name, text) in files {
+        replace(directory.path(), name, text);
+    }
+    let mut command = Command::new(program());
+    finish(command.args(["check", "-f"]).arg(directory.path()))
+}
+
+/// One chain, as `/endpoints` tells it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChainState {
+    /// `namespace/name`
+    pub chain: String,
+    /// The active tier.
+    pub active: Option<Active>,
+    /// When it goes back to the primary, where that is planned.
+    pub failback_at: Option<String>,
+    /// Its endpoints.
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl ChainState {
+    /// Addresses of its endpoints in state Serving, sorted.
+    pub fn serving(&self) -> Vec<String> {
+        let serving = self.endpoints.iter().filter(|e| e.state == "Serving");
+        let mut addresses: Vec<String> = serving.map(|e| e.address.clone()).collect();
+        addresses.sort();
+        addresses
+    }
+
+    /// Its endpoint with this address.
+    pub fn endpoint(&self, address: SocketAddr) -> Option<&Endpoint> {
+        let address = address.to_string();
+        self.endpoints.iter().find(|e| e.address == address)
+    }
+}
+
+/// The tier that serves.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Active {
+    /// Its first backend's name.
+    pub backend: String,
+    /// 0 is primary.
+    pub tier: u32,
+    /// RFC 3339.
+    pub since: String,
+    /// Grows with every change of tier.
+    pub epoch: u64,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// One endpoint, as `/endpoints` tells it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Endpoint {
+    /// Its backend's name.
+    pub backend: String,
+    /// `address:port`
+    pub address: String,
+    /// Its backend's tier.
+    pub tier: u32,
+    /// Serving, Stale, Ejected or Draining.
+    pub state: String,
+    /// Why, in words.
+    pub reason: String,
+    /// RFC 3339.
+    pub since: String,
+    /// Client connections on it.
+    pub connections: u64,
+}
+
+/// Samples of a `/metrics` answer (Prometheus text format).
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    samples: Vec<(String, f64)>,
+}
+
+impl Metrics {
+    fn parse(text: &str) -> Self {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let sample = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            Some((series.to_owned(), value.parse().ok()?))
+        };
+        Self {
+            samples: lines.filter_map(sample).collect(),
+        }
+    }
+
+    /// Sum of the samples of the metric `name` that carry all these labels.
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let wanted: Vec<String> = labels.iter().map(|(k, v)| format!("{k}=\"{v}\"")).collect();
+        let matching = self.samples.iter().filter(|(series, _)| {
+            series.split('{').next() == Some(name) && wanted.iter().all(|l| series.contains(l))
+        });
+        matching.map(|(_, value)| value).sum()
+    }
+
+    /// Every series with its value, for messages.
+    pub fn series(&self) -> &[(String, f64)] {
+        &self.samples
+    }
+}
+
+fn launch(host: &Host, plan: &Plan, manifests: &Path) -> Program {
+    let binary = program();
+    let mut command = match plan.descriptors {
+        None => host.command(&binary.to_string_lossy()),
+        Some(limit) => {
+            let mut limited = host.command("prlimit");
+            limited.arg(format!("--nofile={limit}:{limit}")).arg(&binary);
+            limited
+        }
+    };
+    let bind = plan.bind.unwrap_or(host.ip());
+    command
+        .args(["run", "-f"])
+        .arg(manifests)
+        .args(["--bind", &bind.to_string()])
+        .args(["--workers", &plan.workers.to_string()])
+        .args(&plan.arguments);
+    let directory = host.directory("switchyard");
+    // Whatever it keeps on disk stays in the lab, and survives its restart.
+    command.current_dir(&directory).env("HOME", &directory);
+    Program::start(host, "switchyard", &directory, command)
+}
+
+fn replace(directory: &Path, name: &str, text: &str) {
+    // The name ends otherwise, so that a half-written file is never read.
+    let next = directory.join(format!(".{name}.next"));
+    fs::write(&next, text)
+        .and_then(|()| fs::rename(&next, directory.join(name)))
+        .unwrap_or_else(|e| panic!("{}/{name}: {e}", directory.display()));
+}
+
+fn finish(command: &mut Command) -> (Option<i32>, String, String) {
+    let done = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    (
+        done.status.code(),
+        String::from_utf8_lossy(&done.stdout).into_owned(),
+        String::from_utf8_lossy(&done.stderr).into_owned(),
+    )
+}
+
+async fn get(path: &str) -> Result<(u16, String), Box<dyn std::error::Error + Send + Sync>> {
+    let stream = TcpStream::connect(("127.0.0.1", ADMIN_PORT)).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let request = hyper::Request::get(path)
+        .header("host", "localhost")
+        .body(Empty::<Bytes>::new())?;
+    let answer = sender.send_request(request).await?;
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await?.to_bytes();
+    connection.abort(); // one request each
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}

@@ -1,0 +1,22 @@
+//! Tests in network namespaces, with real DNS servers, real backends, and
+//! clients that measure from outside. `tests/README.md` has the ladder.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unchecked_time_subtraction,
+    reason = "a test fails by panicking"
+)]
+
+use std::process::ExitCode;
+
+use switchyard_tests::suite::Suite;
+
+#[path = "net/harness.rs"]
+mod harness;
+
+fn main() -> ExitCode {
+    let mut suite = Suite::new();
+    harness::add(&mut suite);
+    suite.run()
+}
