@@ -1,0 +1,20 @@
+//! CPU time per gigabyte (10⁹ bytes) relayed, half of it in each direction.
+
+use super::{Case, Sample, Subject, cpu_cost};
+use crate::load::LoadError;
+use crate::load::stream::{Plan, Stream};
+
+pub(super) const CASE: Case = Case {
+    name: "tcp-gigabyte",
+    unit: "s/GB",
+    about: "CPU per 10⁹ bytes, on 2 connections downwards and 2 upwards at once",
+    measure,
+};
+
+fn measure(subject: &Subject<'_>) -> Result<Sample, LoadError> {
+    let plan = Plan {
+        target: subject.running.address(),
+        each_way: 2,
+    };
+    cpu_cost(subject, Stream::new(plan, subject.backend), 1e9)
+}
