@@ -22,6 +22,7 @@ fetch_debian_peers() {
     need apt-get apt
     need dpkg-deb dpkg
     apt=$cache/apt-$suite
+    rm -rf "$apt"
     mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial"
     : > "$apt/status"
     mirror=$(sed -n 's/^URIs: *\(http[^ ]*debian\) *$/\1/p; s/^deb \(\[[^]]*\] \)\{0,1\}\(http[^ ]*debian\)\/\{0,1\} .*/\2/p' \
