@@ -14,9 +14,16 @@
 pub mod app;
 pub mod chain;
 pub mod clock;
+pub mod ejection;
 pub mod endpoint;
+pub mod failover;
+pub mod monitor;
+pub mod pace;
+pub mod pick;
+pub mod presence;
 pub mod resolve;
 pub mod tasks;
+pub mod verdict;
 
 #[cfg(test)]
 mod testing;

@@ -1,0 +1,5 @@
+//! Which tier serves. In: how many endpoints of each tier serve, the user's rules, the calendar, time. Out: changes of the
+//! active tier, each with its reason, and the moment a failback is due.
+
+pub mod machine;
+pub mod schedule;
