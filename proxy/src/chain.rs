@@ -2,5 +2,8 @@
 //! [`view::View`] that data workers read without a lock, and orders that edges carry out.
 
 pub mod event;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod handle;
+pub mod state;
 pub mod view;

@@ -18,7 +18,7 @@ use crate::chain::event::ConnectFailed;
 const WINDOW: Duration = Duration::from_millis(500);
 
 /// No ejection lasts longer, unless `ejectFor` itself does.
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// What live traffic says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,9 +75,11 @@ struct Sentence {
 impl Ejection {
     /// A live attempt failed.
     pub fn failed(&mut self, failed: &ConnectFailed, health: &Health, now: Instant) {
+        if self.sentence.is_some() {
+            return;
+        }
         match &self.suspicion {
-            Suspicion::Confirmed { .. } => return,
-            _ if self.sentence.is_some() => return,
+            Suspicion::Confirmed { .. } => {}
             Suspicion::None => {
                 self.worst = failed.in_a_row;
                 self.suspicion = Suspicion::Suspect {
@@ -95,8 +97,8 @@ impl Ejection {
         }
     }
 
-    /// A confirming probe ended.
-    pub fn confirmed(&mut self, result: Result<(), String>, health: &Health, now: Instant) {
+    /// A confirming probe ended; says whether that brought the endpoint back.
+    pub fn confirmed(&mut self, result: Result<(), String>, health: &Health, now: Instant) -> bool {
         match (&mut self.suspicion, result) {
             (Suspicion::None, _) => {}
             (Suspicion::Suspect { why, .. }, Ok(())) => {
@@ -107,7 +109,10 @@ impl Ejection {
             (Suspicion::Suspect { failed_at, why }, Err(again)) => {
                 // A probe that began in time may take its whole timeout to fail.
                 if now <= *failed_at + WINDOW + health.timeout {
-                    self.suspicion = Suspicion::Confirmed { why: again, passes: 0 };
+                    self.suspicion = Suspicion::Confirmed {
+                        why: again,
+                        passes: 0,
+                    };
                 } else {
                     *failed_at = now;
                     *why = again;
@@ -117,6 +122,7 @@ impl Ejection {
                 *passes += 1;
                 if *passes >= health.rise {
                     self.suspicion = Suspicion::None;
+                    return true;
                 }
             }
             (Suspicion::Confirmed { why, passes }, Err(again)) => {
@@ -124,6 +130,7 @@ impl Ejection {
                 *why = again;
             }
         }
+        false
     }
 
     fn sentence_if_due(&mut self, health: &Health, why: &str, now: Instant) {

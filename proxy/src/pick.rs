@@ -56,14 +56,18 @@ pub fn pick<'v>(
         (balance, _) => balance,
     };
     if let [only] = all {
-        return if eligible(only) { Ok(only) } else { Err(why_nobody(all, tried)) };
+        return if eligible(only) {
+            Ok(only)
+        } else {
+            Err(why_nobody(all, tried))
+        };
     }
     rotation.align(view);
     let mut start = 0;
     for rank in all.chunk_by(|a, b| a.rank == b.rank) {
         let able = || rank.iter().enumerate().filter(|(_, c)| eligible(c));
         let at = match (balance, client) {
-            (Balance::RoundRobin, _) => able().min_by_key(|(n, c)| (rotation.due(start + n), c.endpoint.id)),
+            (Balance::RoundRobin, _) => able().min_by_key(|(n, _)| rotation.turn(start + n)),
             (Balance::LeastConnections, _) => able().min_by(|(a, one), (b, other)| {
                 load(one, weight(other))
                     .cmp(&load(other, weight(one)))
@@ -111,7 +115,9 @@ fn why_nobody(all: &[Candidate], tried: &[EndpointId]) -> Nobody {
 /// A candidate's weight in thousandths: while it warms up, it grows evenly from a tenth to the whole.
 pub(crate) fn effective_weight(candidate: &Candidate, slow_start: Duration, now: Instant) -> u64 {
     let whole = u64::from(candidate.weight.max(1)) * WHOLE;
-    let Some(since) = candidate.warming_since else { return whole };
+    let Some(since) = candidate.warming_since else {
+        return whole;
+    };
     let age = now.saturating_duration_since(since);
     if age >= slow_start {
         return whole;

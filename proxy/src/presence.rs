@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use switchyard_snapshot::{Backend, Families, OnMissing, Resolution, Target};
 
-use crate::resolve::{Failure, FailureKind, Lookup, Question, Record, RecordKind};
+use crate::resolve::{Clamp, Failure, FailureKind, Lookup, Question, Record, RecordKind};
 
 /// How many denials in a row make [`OnMissing::Remove`] believe them.
 const DENIALS: u32 = 3;
@@ -103,13 +103,15 @@ pub enum Presence {
 
 impl Presence {
     /// Where the address stands by a newer listing.
+    #[must_use]
     pub fn next(&self, listing: &Listing, address: SocketAddr, source: &str, now: Instant) -> Self {
         if let Some(listed) = listing.addresses.get(&address) {
             return Self::Listed(listed.freshness.clone());
         }
         match (self, listing.silence_about(source, address.ip())) {
-            (Self::Missing { .. }, _) | (Self::Listed(_), Some(Silence::Waiting)) => self.clone(),
-            (Self::Listed(Freshness::Stale { .. }), Some(Silence::Failing { .. })) => self.clone(),
+            (Self::Missing { .. }, _)
+            | (Self::Listed(_), Some(Silence::Waiting))
+            | (Self::Listed(Freshness::Stale { .. }), Some(Silence::Failing { .. })) => self.clone(),
             (Self::Listed(_), Some(Silence::Failing { since, why })) => Self::Listed(Freshness::Stale {
                 since: *since,
                 why: why.clone(),
@@ -229,7 +231,11 @@ pub fn questions(backend: &Backend, resolution: &Resolution, lookups: &Lookups) 
         nameservers: resolution.nameservers.clone(),
     };
     let hosts = |name: &str| {
-        let name = if name.parse::<IpAddr>().is_ok() { None } else { Some(name.to_owned()) };
+        let name = if name.parse::<IpAddr>().is_ok() {
+            None
+        } else {
+            Some(name.to_owned())
+        };
         name.into_iter().flat_map(move |name| {
             kinds(resolution.families)
                 .iter()
@@ -323,7 +329,9 @@ impl<'a> Reader<'a> {
             match self.hear(listing, question, sibling.map(AsRef::as_ref)) {
                 Heard::Records(records, freshness) => {
                     for record in records {
-                        let Record::Address(address) = record else { continue };
+                        let Record::Address(address) = record else {
+                            continue;
+                        };
                         let listed = Listed {
                             source: Arc::clone(name),
                             weight: share.weight,
@@ -381,7 +389,9 @@ impl<'a> Reader<'a> {
             };
             return Heard::Records(&answer.records, Freshness::Fresh);
         };
-        if failure.kind == FailureKind::Empty && sibling.is_some_and(|other| answered_since(other, failure.since)) {
+        if failure.kind == FailureKind::Empty
+            && sibling.is_some_and(|other| answered_since(other, failure.since))
+        {
             return Heard::None;
         }
         listing.failures.push(failure.text.clone());
@@ -394,7 +404,11 @@ impl<'a> Reader<'a> {
                 why: failure.text.clone(),
             });
         };
-        let expiry = answer.at + answer.ttl.clamp(self.resolution.min_ttl, self.resolution.max_ttl);
+        let clamp = Clamp {
+            min_ttl: self.resolution.min_ttl,
+            max_ttl: self.resolution.max_ttl,
+        };
+        let expiry = answer.at + clamp.apply(answer.ttl);
         if self.now < expiry {
             listing.change_at(expiry);
             return Heard::Records(&answer.records, Freshness::Fresh);

@@ -192,7 +192,11 @@ pub fn words(evidence: &Evidence<'_>, verdict: (Verdict, Ground), now: Instant) 
     }
     if let (Ground::FailedInARow, Live::Ejected { until, .. }) = (verdict.1, evidence.live) {
         let left = until.saturating_duration_since(now);
-        let _ = write!(text, ", {} s left", left.as_secs().max(u64::from(left > Duration::ZERO)));
+        let _ = write!(
+            text,
+            ", {} s left",
+            left.as_secs().max(u64::from(left > Duration::ZERO))
+        );
     }
     text
 }

@@ -7,6 +7,9 @@ use switchyard_snapshot::{Chain, SendProxy};
 
 use crate::endpoint::Endpoint;
 
+/// The bit of a rank that says that no probe has passed yet: behind all that are proven.
+pub const UNPROVEN: u32 = 1 << 31;
+
 /// Who serves a chain's next connection.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -18,6 +21,9 @@ pub struct View {
     pub tier: u32,
     /// Serving endpoints of the active tier, best rank first. Never one that is ejected or draining.
     pub candidates: Vec<Candidate>,
+    /// Endpoints of the active tier that do not serve now but may again: who hashes a client must count them, or the
+    /// client's choice would change each time one of them fails or returns. Never to be picked.
+    pub away: Vec<Away>,
     /// Why there are no candidates; none: there are.
     pub empty: Option<Empty>,
 }
@@ -30,7 +36,7 @@ pub struct Candidate {
     /// Share among its rank, 1 or more (the backend's weight times an SRV record's).
     pub weight: u32,
     /// Lower goes first: a higher rank is used only when no lower one is left to try. Carries SRV priority, family
-    /// preference and whether a probe has passed yet.
+    /// preference and whether a probe has passed yet ([`UNPROVEN`]).
     pub rank: u32,
     /// Since when it serves: slow start counts from here. None: no slow start for it.
     pub warming_since: Option<Instant>,
@@ -38,6 +44,17 @@ pub struct Candidate {
     pub max_connections: Option<u32>,
     /// The header that goes first.
     pub send_proxy: SendProxy,
+}
+
+/// An endpoint that is away.
+#[derive(Clone, Debug)]
+pub struct Away {
+    /// Identity and live counts.
+    pub endpoint: Arc<Endpoint>,
+    /// Its share when it serves.
+    pub weight: u32,
+    /// Its rank once it serves and a probe has passed.
+    pub rank: u32,
 }
 
 /// A chain that nobody serves.

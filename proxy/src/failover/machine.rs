@@ -132,7 +132,10 @@ impl Machine {
             "it was active before the restart".clone_into(&mut machine.reason);
         } else {
             machine.epoch += 1;
-            machine.reason = format!("tier {} of before the restart is not configured any more", stored.tier);
+            machine.reason = format!(
+                "tier {} of before the restart is not configured any more",
+                stored.tier
+            );
         }
         machine
     }
@@ -262,7 +265,10 @@ impl Machine {
             None if active.serving > 0 => return None,
             None => {
                 let to = tiers.iter().filter(|t| t.proven > 0).map(|t| t.tier).min()?;
-                (to, format!("{down}; tier {to} is a last resort, fewer than {min} serve there"))
+                (
+                    to,
+                    format!("{down}; tier {to} is a last resort, fewer than {min} serve there"),
+                )
             }
         };
         let kind = if to > self.tier {
@@ -293,7 +299,11 @@ impl Machine {
             }
             Failback::Scheduled => (lowest?, format!("prime time began at {}", start.or(missed)?)),
         };
-        Some((to, TransitionKind::FailedBack, format!("tier {to} is up again, {why}")))
+        Some((
+            to,
+            TransitionKind::FailedBack,
+            format!("tier {to} is up again, {why}"),
+        ))
     }
 
     /// Scheduled: a start that came while we were not running, once it is known how better tiers do.

@@ -26,14 +26,17 @@ impl Calendar {
         let mut starts = Vec::new();
         for start in &schedule.starts {
             let (hour, minute, second) = start.at.hms();
-            let at = Time::new(hour as i8, minute as i8, second as i8, 0)
+            let at = Time::new(hour.cast_signed(), minute.cast_signed(), second.cast_signed(), 0)
                 .map_err(|error| format!("schedule.starts: {error}"))?;
             starts.push((start.days.clone(), at));
         }
         let except = schedule
             .except
             .iter()
-            .map(|date| date.parse().map_err(|_| format!("schedule.except: {date:?} is no date")))
+            .map(|date| {
+                date.parse()
+                    .map_err(|_| format!("schedule.except: {date:?} is no date"))
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self { zone, starts, except })
     }
@@ -134,7 +137,8 @@ impl Clockwork {
 /// The last start after `from`, up to and including `to`.
 fn newest_start(calendar: &Calendar, from: Timestamp, to: Timestamp) -> Option<Timestamp> {
     // Far jumps: only the last weeks can matter, and walking years start by start would take long.
-    let weeks = Span::new().hours(24 * 7 * (calendar.except.len() as i64 + 2));
+    let weeks = i64::try_from(calendar.except.len() + 2).unwrap_or(2);
+    let weeks = Span::new().hours(24 * 7 * weeks);
     let horizon = to.checked_sub(weeks).unwrap_or(Timestamp::MIN);
     let mut newest = None;
     let mut after = from.max(horizon);

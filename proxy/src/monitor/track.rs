@@ -116,10 +116,16 @@ pub fn name(monitor: &Monitor, address: SocketAddr) -> String {
     match monitor {
         Monitor::Tcp { port, .. } => format!("tcp:{}", at(port)),
         Monitor::Http {
-            port, path, tls: false, ..
+            port,
+            path,
+            tls: false,
+            ..
         } => format!("http:{}{path}", at(port)),
         Monitor::Http {
-            port, path, tls: true, ..
+            port,
+            path,
+            tls: true,
+            ..
         } => format!("https:{}{path}", at(port)),
         Monitor::Tls { port } => format!("tls:{}", at(port)),
         Monitor::Grpc { port, service } if service.is_empty() => format!("grpc:{}", at(port)),
@@ -134,7 +140,11 @@ mod tests {
     fn after(results: &str, rise: u32, fall: u32) -> Standing {
         let mut track = Track::new();
         for result in results.chars() {
-            let result = if result == '+' { Ok(()) } else { Err("status 503".to_owned()) };
+            let result = if result == '+' {
+                Ok(())
+            } else {
+                Err("status 503".to_owned())
+            };
             track.record(result, rise, fall);
         }
         track.standing()
@@ -161,7 +171,11 @@ mod tests {
             ("---+++", 3, 3, Passing),
         ];
         for (results, rise, fall, standing) in table {
-            assert_eq!(after(results, rise, fall), standing, "{results} rise {rise} fall {fall}");
+            assert_eq!(
+                after(results, rise, fall),
+                standing,
+                "{results} rise {rise} fall {fall}"
+            );
         }
     }
 

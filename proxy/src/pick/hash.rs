@@ -28,7 +28,7 @@ fn number(address: IpAddr) -> u64 {
     }
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators"): each bit of the
+/// The finaliser of `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators"): each bit of the
 /// input changes each bit of the output with even odds. Nobody needs it to be secret.
 fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);

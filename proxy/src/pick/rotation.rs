@@ -68,45 +68,48 @@ impl Rotation {
     fn slot(&self, candidate: &Candidate, n: usize, length: usize, old: &[Slot]) -> Slot {
         let id = candidate.endpoint.id;
         let stride = stride(u64::from(candidate.weight.max(1)) * WHOLE);
-        match old.binary_search_by_key(&id, |slot| slot.id) {
-            Ok(at) => Slot {
+        if let Ok(at) = old.binary_search_by_key(&id, |slot| slot.id) {
+            return Slot {
                 due: old[at].due.min(self.time + stride),
                 ..old[at]
-            },
-            Err(_) => {
-                // Newcomers are spread over one stride, so that those who come together do not go together.
-                let turn = (n + length - self.offset % length) % length;
-                let ahead = u128::from(stride) * turn as u128 / length as u128;
-                Slot {
-                    id,
-                    due: self.time + ahead as u64,
-                    used: turn as u64,
-                }
-            }
+            };
+        }
+        // Newcomers are spread over one stride, so that those who come together do not go together.
+        let turn = (n + length - self.offset % length) % length;
+        let ahead = u128::from(stride) * turn as u128 / length as u128;
+        Slot {
+            id,
+            due: self.time + ahead as u64,
+            used: turn as u64,
         }
     }
 
-    /// When a candidate's turn is due. One that could not be picked for a while has no claim to the turns it missed.
-    pub(super) fn due(&self, at: usize) -> u64 {
-        self.slots.get(at).map_or(self.time, |slot| slot.due.max(self.time))
+    /// When a candidate's turn is due; of those due at once, who waited longest goes first. One that could not be picked
+    /// for a while has no claim to the turns it missed.
+    pub(super) fn turn(&self, at: usize) -> (u64, u64) {
+        let slot = self.slots.get(at);
+        slot.map_or((self.time, 0), |slot| (slot.due.max(self.time), slot.used))
     }
 
-    /// When a candidate was last used out of turn, for balances that take turns among equals only.
+    /// Which use was a candidate's last, for balances that take turns among equals only.
     pub(super) fn used(&self, at: usize) -> u64 {
         self.slots.get(at).map_or(0, |slot| slot.used)
     }
 
     /// The candidate takes its turn; `weight` in thousandths.
     pub(super) fn take_turn(&mut self, at: usize, weight: u64) {
-        self.time = self.due(at);
+        (self.time, _) = self.turn(at);
         let due = self.time + stride(weight);
         if let Some(slot) = self.slots.get_mut(at) {
             slot.due = due;
         }
-        self.move_back();
+        self.use_now(at);
+        if self.time >= LATE {
+            self.move_back();
+        }
     }
 
-    /// The candidate is used out of turn.
+    /// The candidate is used, in turn or out of it.
     pub(super) fn use_now(&mut self, at: usize) {
         // Beyond every number that newcomers begin with.
         self.uses = self.uses.max(self.slots.len() as u64) + 1;
@@ -116,9 +119,6 @@ impl Rotation {
     }
 
     fn move_back(&mut self) {
-        if self.time < LATE {
-            return;
-        }
         for slot in &mut self.slots {
             slot.due = slot.due.saturating_sub(self.time);
         }

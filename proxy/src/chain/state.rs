@@ -1,0 +1,416 @@
+//! One chain's truth, without I/O and without a clock. In: [`Event`]s, each with its moment. Out: [`Order`]s to carry out,
+//! a [`View`] for data workers, the names to resolve, the endpoints to probe, and whose sessions must leave.
+//!
+//! After each [`ChainState::handle`] the edge looks at what it serves: questions, probed, leaving and the view (when its
+//! version grew), and sends [`Event::Tick`] at [`ChainState::wake_at`].
+
+mod leave;
+mod member;
+mod outlook;
+mod report;
+mod roster;
+
+pub use leave::LeaveReason;
+pub use report::{Active, ChainReport, EndpointReport};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use switchyard_snapshot::{Chain, Failback, Mode};
+
+use super::event::{Event, Order, Stored, Transition, TransitionKind};
+use super::view::View;
+use crate::clock::Now;
+use crate::endpoint::{Endpoint, EndpointId};
+use crate::failover::machine::{Change, Machine, Rules, TierHealth};
+use crate::failover::schedule::Calendar;
+use crate::presence::{self, Lookups};
+use crate::resolve::Question;
+use crate::verdict::{self, Verdict};
+use member::Member;
+use report::{History, backends_of};
+use roster::Roster;
+
+/// The state of one chain.
+#[derive(Clone, Debug)]
+pub struct ChainState {
+    chain: Arc<Chain>,
+    calendar: Option<Calendar>,
+    lookups: Lookups,
+    roster: Roster,
+    machine: Machine,
+    /// What was last ordered to be kept, or found kept.
+    kept: Stored,
+    /// Why sessions of other tiers than the active one must leave.
+    others_leave: Option<LeaveReason>,
+    /// Backends whose addresses are stale.
+    stale: BTreeSet<String>,
+    view: View,
+    leaving: BTreeMap<EndpointId, LeaveReason>,
+    history: History,
+    orders: Vec<Order>,
+    wake_at: Option<Instant>,
+}
+
+/// An endpoint to be monitored.
+#[derive(Clone, Debug)]
+pub struct Probed {
+    /// Identity, backend and address.
+    pub endpoint: Arc<Endpoint>,
+    /// False: no probe has ended yet, so one is due at once.
+    pub probed: bool,
+}
+
+impl ChainState {
+    /// A chain that starts, going on where an earlier run stopped. Orders it has are handed out by the first
+    /// [`ChainState::handle`].
+    pub fn new(chain: Arc<Chain>, stored: Option<Stored>, now: Now) -> Self {
+        let machine = Machine::new(&tiers(&chain), stored.as_ref(), now);
+        let roster = Roster::default();
+        let mut state = Self {
+            calendar: calendar(&chain),
+            lookups: Lookups::new(),
+            kept: stored.unwrap_or_else(|| machine.stored()),
+            others_leave: None,
+            stale: BTreeSet::new(),
+            view: outlook::view(&chain, &roster, machine.tier(), None, now.mono),
+            leaving: BTreeMap::new(),
+            history: History::default(),
+            orders: Vec::new(),
+            wake_at: None,
+            machine,
+            roster,
+            chain,
+        };
+        state.roster.relist(&state.chain, &state.lookups, now);
+        state.settle(now);
+        if !state.orders.is_empty() {
+            state.wake_at = Some(now.mono);
+        }
+        state
+    }
+
+    /// Takes an event in; what has to be done now comes out.
+    pub fn handle(&mut self, event: Event, now: Now) -> Vec<Order> {
+        match event {
+            Event::Configured(chain) => self.configure(chain, now),
+            Event::Resolved(question, lookup) => {
+                if self.questions().contains(&question) {
+                    self.lookups.insert(question, lookup);
+                    self.roster.relist(&self.chain, &self.lookups, now);
+                }
+            }
+            Event::Probed {
+                endpoint,
+                monitor,
+                result,
+            } => {
+                let (rise, fall) = (self.chain.health.rise, self.chain.health.fall);
+                let member = self.roster.get_mut(endpoint);
+                if let Some(track) = member.and_then(|member| member.tracks.get_mut(monitor)) {
+                    track.record(result, rise, fall);
+                }
+            }
+            Event::Confirmed { endpoint, result } => self.confirmed(endpoint, result, now),
+            Event::ConnectFailed(failed) => {
+                if let Some(member) = self.roster.get_mut(failed.endpoint) {
+                    member.ejection.failed(&failed, &self.chain.health, now.mono);
+                }
+            }
+            Event::Tick => {}
+        }
+        self.settle(now);
+        std::mem::take(&mut self.orders)
+    }
+
+    fn configure(&mut self, chain: Arc<Chain>, now: Now) {
+        let before = std::mem::replace(&mut self.chain, chain);
+        if before.schedule != self.chain.schedule {
+            self.calendar = calendar(&self.chain);
+        }
+        let monitors = &self.chain.health.monitors;
+        self.roster.remonitor(&before.health.monitors, monitors);
+        let wanted = self.questions();
+        self.lookups.retain(|question, _| wanted.contains(question));
+        self.roster.relist(&self.chain, &self.lookups, now);
+        if before.suspend != self.chain.suspend {
+            let (kind, from, to) = if self.chain.suspend {
+                (TransitionKind::Suspended, "in service", "suspended")
+            } else {
+                (TransitionKind::Resumed, "suspended", "in service")
+            };
+            self.announce(
+                kind,
+                from.to_owned(),
+                to.to_owned(),
+                "the user wants it so".to_owned(),
+                now,
+            );
+        }
+    }
+
+    fn confirmed(&mut self, endpoint: EndpointId, result: Result<(), String>, now: Now) {
+        let Some(member) = self.roster.get_mut(endpoint) else {
+            return;
+        };
+        // After a pass the edge has stopped by itself; after a failure it goes on.
+        member.confirming = member.confirming.and(result.is_err().then_some(now.mono));
+        if member.ejection.confirmed(result, &self.chain.health, now.mono) {
+            member.endpoint.note_success();
+        }
+    }
+
+    /// Draws all conclusions from what is known at `now`.
+    fn settle(&mut self, now: Now) {
+        if self.roster.relist_at().is_some_and(|at| at <= now.mono) {
+            self.roster.relist(&self.chain, &self.lookups, now);
+        }
+        self.judge(now);
+        self.note_staleness(now);
+        self.fail_over(now);
+        self.order_confirmations(now.mono);
+        let stopped = self.roster.forget(&self.chain, now.mono);
+        let stopped = stopped.iter().filter(|member| member.confirming.is_some());
+        self.orders
+            .extend(stopped.map(|member| Order::StopConfirming(member.endpoint.id)));
+        self.look_out(now.mono);
+        self.wake_at = self.next_moment(now.mono);
+    }
+
+    fn judge(&mut self, now: Now) {
+        let mut changes = Vec::new();
+        for member in self.roster.iter_mut() {
+            if member.ejection.expire(now.mono) {
+                member.endpoint.note_success();
+            }
+            let before = member.judge(&self.chain, now);
+            let kind = match (before, member.health.0) {
+                (Verdict::Eject, after) if after.serves() => TransitionKind::BackendUp,
+                (before, Verdict::Eject) if before != Verdict::Eject => TransitionKind::BackendDown,
+                _ => continue,
+            };
+            let evidence = member.evidence(&self.chain, false);
+            let words = verdict::words(&evidence, member.health, now.mono);
+            let who = format!("{} {}", member.endpoint.backend, member.endpoint.address);
+            let from = format!("{who} {}", before.state());
+            changes.push((kind, from, format!("{who} {}", member.health.0.state()), words));
+        }
+        for (kind, from, to, reason) in changes {
+            self.announce(kind, from, to, reason, now);
+        }
+    }
+
+    fn note_staleness(&mut self, now: Now) {
+        let mut stale = BTreeMap::new();
+        for member in self.roster.iter() {
+            if let (Some(backend), Some(why)) = (member.configured(&self.chain), member.stale()) {
+                stale
+                    .entry(backend.name.clone())
+                    .or_insert_with(|| why.to_owned());
+            }
+        }
+        let before = std::mem::take(&mut self.stale);
+        for (backend, why) in stale.iter().filter(|(backend, _)| !before.contains(*backend)) {
+            let (from, to) = (format!("{backend} fresh"), format!("{backend} stale"));
+            self.announce(TransitionKind::EndpointsStale, from, to, why.clone(), now);
+        }
+        for backend in before.iter().filter(|backend| !stale.contains_key(*backend)) {
+            let (from, to) = (format!("{backend} stale"), format!("{backend} fresh"));
+            let why = "DNS answers again".to_owned();
+            self.announce(TransitionKind::EndpointsFresh, from, to, why, now);
+        }
+        self.stale = stale.into_keys().collect();
+    }
+
+    fn fail_over(&mut self, now: Now) {
+        let chain = Arc::clone(&self.chain);
+        let health = self.tier_health();
+        let active = chain.failover.active.as_deref();
+        let rules = Rules {
+            failover: &chain.failover,
+            manual: chain
+                .backends
+                .iter()
+                .find(|backend| Some(backend.name.as_str()) == active)
+                .map(|backend| backend.tier),
+            calendar: self.calendar.as_ref(),
+        };
+        let change = self.machine.step(&rules, &health, now);
+        if let Some(change) = change {
+            self.others_leave = match (change.kind, chain.failover.mode, chain.failover.failback) {
+                (TransitionKind::Switched, Mode::Manual, _) => Some(LeaveReason::Switched),
+                (TransitionKind::FailedBack, _, failback) if failback != Failback::Sticky => {
+                    Some(LeaveReason::FailedBack)
+                }
+                _ => None,
+            };
+            self.announce_change(change, now);
+        }
+        let stored = self.machine.stored();
+        if stored != self.kept {
+            self.kept = stored.clone();
+            self.orders.push(Order::Persist(stored));
+        }
+    }
+
+    fn announce_change(&mut self, change: Change, now: Now) {
+        let (from, to) = (
+            backends_of(&self.chain, change.from),
+            backends_of(&self.chain, change.to),
+        );
+        self.announce(change.kind, from, to, change.reason, now);
+    }
+
+    fn tier_health(&self) -> Vec<TierHealth> {
+        let mut all: BTreeMap<u32, TierHealth> = BTreeMap::new();
+        for (backend, listing) in self.chain.backends.iter().zip(&self.roster.listings) {
+            let health = all.entry(backend.tier).or_insert(TierHealth {
+                tier: backend.tier,
+                serving: 0,
+                proven: 0,
+                pending: false,
+            });
+            health.pending |= listing.pending();
+        }
+        for member in self.roster.iter().filter(|member| member.health.0.serves()) {
+            if let Some(health) = member.tier(&self.chain).and_then(|tier| all.get_mut(&tier)) {
+                health.serving += 1;
+                health.proven += u32::from(member.proven());
+            }
+        }
+        all.into_values().collect()
+    }
+
+    fn order_confirmations(&mut self, now: Instant) {
+        for member in self.roster.iter_mut() {
+            let wanted = member.ejection.wants_confirming() && member.presence_counts(&self.chain, now);
+            let lost = member
+                .confirming
+                .is_some_and(|since| now >= since + member::patience(&self.chain));
+            if wanted && (member.confirming.is_none() || lost) {
+                member.confirming = Some(now);
+                self.orders.push(Order::Confirm(member.endpoint.id));
+            } else if !wanted && member.confirming.take().is_some() {
+                self.orders.push(Order::StopConfirming(member.endpoint.id));
+            }
+        }
+    }
+
+    /// Makes the view and the list of those who must leave.
+    fn look_out(&mut self, now: Instant) {
+        let empty_since = self.view.empty.as_ref().map(|empty| empty.since);
+        let tier = self.machine.tier();
+        let mut view = outlook::view(&self.chain, &self.roster, tier, empty_since, now);
+        if !outlook::same(&view, &self.view) || self.view.version == 0 {
+            view.version = self.view.version + 1;
+            self.view = view;
+        }
+        let place = leave::Place {
+            tier,
+            others: self.others_leave,
+        };
+        let leave = |member: &Member| {
+            let reason = leave::reason(member, &self.chain, place, now)?;
+            Some((member.endpoint.id, reason))
+        };
+        self.leaving = self.roster.iter().filter_map(leave).collect();
+    }
+
+    fn next_moment(&self, now: Instant) -> Option<Instant> {
+        let members = self
+            .roster
+            .iter()
+            .filter_map(|member| member.changes_at(&self.chain, now));
+        members
+            .chain(self.roster.relist_at())
+            .chain(self.roster.forget_at(&self.chain, now))
+            .chain(self.machine.wake_at())
+            .min()
+    }
+
+    fn announce(&mut self, kind: TransitionKind, from: String, to: String, reason: String, now: Now) {
+        let transition = Transition {
+            at: now.wall,
+            kind,
+            from,
+            to,
+            reason,
+        };
+        self.history.push(transition.clone());
+        self.orders.push(Order::Announce(transition));
+    }
+
+    /// When to send the next [`Event::Tick`]; none: only events matter.
+    pub fn wake_at(&self) -> Option<Instant> {
+        self.wake_at
+    }
+
+    /// The names that must be resolved now.
+    pub fn questions(&self) -> BTreeSet<Question> {
+        let resolution = &self.chain.resolution;
+        let backends = self.chain.backends.iter();
+        backends
+            .flat_map(|backend| presence::questions(backend, resolution, &self.lookups))
+            .collect()
+    }
+
+    /// The endpoints that must be monitored now.
+    pub fn probed(&self, now: Now) -> Vec<Probed> {
+        let members = self.roster.iter();
+        members
+            .filter(|member| Roster::is_probed(member, &self.chain, now.mono))
+            .map(|member| Probed {
+                endpoint: Arc::clone(&member.endpoint),
+                probed: member.probed(),
+            })
+            .collect()
+    }
+
+    /// What data workers shall know; its version grows when it changes, and only then.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The endpoints that sessions must leave now, at `failover.pace`.
+    pub fn leaving(&self) -> &BTreeMap<EndpointId, LeaveReason> {
+        &self.leaving
+    }
+
+    /// An endpoint by its identity, vanished ones too until they are forgotten.
+    pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
+        self.roster.get(id).map(|member| &member.endpoint)
+    }
+
+    /// Everything for people.
+    pub fn report(&self, now: Now) -> ChainReport {
+        ChainReport {
+            chain: self.chain.id.to_string(),
+            active: report::active(&self.chain, &self.machine),
+            failback_at: self.machine.failback_at(),
+            endpoints: self
+                .roster
+                .iter()
+                .map(|member| report::endpoint(member, &self.chain, now))
+                .collect(),
+            transitions: self.history.to_vec(),
+        }
+    }
+}
+
+/// The tiers that are configured, sorted.
+fn tiers(chain: &Chain) -> Vec<u32> {
+    let all: BTreeSet<u32> = chain.backends.iter().map(|backend| backend.tier).collect();
+    all.into_iter().collect()
+}
+
+/// None: no schedule, or one that cannot be understood (which the compile step refuses).
+fn calendar(chain: &Chain) -> Option<Calendar> {
+    chain
+        .schedule
+        .as_ref()
+        .and_then(|schedule| Calendar::new(schedule).ok())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! What people are told of a chain.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use switchyard_snapshot::Chain;
+
+use super::member::Member;
+use crate::chain::event::Transition;
+use crate::clock::Now;
+use crate::failover::machine::Machine;
+use crate::verdict;
+
+/// A chain as `GET /endpoints` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChainReport {
+    /// `namespace/name`.
+    pub chain: String,
+    /// Which tier serves.
+    pub active: Active,
+    /// When the next failback is due, if one is under way.
+    pub failback_at: Option<Timestamp>,
+    /// Every endpoint that is known, vanished ones too.
+    pub endpoints: Vec<EndpointReport>,
+    /// The last ten changes, the newest last.
+    pub transitions: Vec<Transition>,
+}
+
+/// Which tier serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Active {
+    /// Its backends.
+    pub backend: String,
+    /// Its number.
+    pub tier: u32,
+    /// Since when it is active.
+    pub since: Timestamp,
+    /// How often the active tier has changed.
+    pub epoch: u64,
+    /// Why it is active, in words.
+    pub reason: String,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointReport {
+    /// Name of its backend.
+    pub backend: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its tier; none: its backend is not configured any more.
+    pub tier: Option<u32>,
+    /// `Serving`, `Stale`, `Ejected` or `Draining`.
+    pub state: &'static str,
+    /// Why, in words.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Connections of this proxy to it.
+    pub connections: u32,
+}
+
+pub(super) fn active(chain: &Chain, machine: &Machine) -> Active {
+    Active {
+        backend: backends_of(chain, machine.tier()),
+        tier: machine.tier(),
+        since: machine.since(),
+        epoch: machine.epoch(),
+        reason: machine.reason().to_owned(),
+    }
+}
+
+pub(super) fn endpoint(member: &Member, chain: &Chain, now: Now) -> EndpointReport {
+    let evidence = member.evidence(chain, chain.suspend);
+    EndpointReport {
+        backend: member.endpoint.backend.to_string(),
+        address: member.endpoint.address,
+        tier: member.tier(chain),
+        state: member.verdict.0.state(),
+        reason: verdict::words(&evidence, member.verdict, now.mono),
+        since: member.since.wall,
+        connections: member.endpoint.connections(),
+    }
+}
+
+/// The names of a tier's backends.
+pub(super) fn backends_of(chain: &Chain, tier: u32) -> String {
+    let of_tier = chain.backends.iter().filter(|backend| backend.tier == tier);
+    let names: Vec<&str> = of_tier.map(|backend| backend.name.as_str()).collect();
+    if names.is_empty() {
+        format!("tier {tier}")
+    } else {
+        names.join(", ")
+    }
+}
+
+/// The last changes of a chain.
+#[derive(Clone, Debug, Default)]
+pub(super) struct History(VecDeque<Transition>);
+
+impl History {
+    const KEPT: usize = 10;
+
+    pub(super) fn push(&mut self, transition: Transition) {
+        if self.0.len() == Self::KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(transition);
+    }
+
+    pub(super) fn to_vec(&self) -> Vec<Transition> {
+        self.0.iter().cloned().collect()
+    }
+}
