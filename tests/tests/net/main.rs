@@ -12,11 +12,12 @@ use std::process::ExitCode;
 
 use switchyard_tests::suite::Suite;
 
-#[path = "net/harness.rs"]
+mod dns;
 mod harness;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
+    dns::add(&mut suite); // takes longest
     harness::add(&mut suite);
     suite.run()
 }
