@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub struct Program {
     name: String,
     child: Child,
     output: PathBuf,
+    /// The file of the namespace it runs in.
+    namespace: PathBuf,
 }
 
 impl Program {
@@ -47,6 +50,7 @@ impl Program {
             name: name.to_owned(),
             child,
             output,
+            namespace: host.namespace().path(),
         }
     }
 
@@ -102,6 +106,12 @@ impl Program {
     /// Listening TCP sockets of its namespace, by inode: an inode that stays
     /// is a socket that was not bound again.
     pub fn listening(&self) -> BTreeMap<u64, SocketAddr> {
+        // Just started, it is still on its way from our namespace to its own.
+        let namespace = |path: &Path| fs::metadata(path).map(|file| file.ino()).ok();
+        let here = namespace(&PathBuf::from(format!("/proc/{}/ns/net", self.pid())));
+        if here != namespace(&self.namespace) {
+            return BTreeMap::new();
+        }
         let net = PathBuf::from(format!("/proc/{}/net", self.pid()));
         let mut found = BTreeMap::new();
         for table in ["tcp", "tcp6"] {

@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use libtest_mimic::{Arguments, Completion, Trial};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::lab::Lab;
 use crate::netns;
@@ -40,6 +41,7 @@ impl Suite {
         let lacking = lacking();
         if lacking.is_none() {
             netns::delete_stale();
+            allow_many_descriptors();
         }
         Self {
             lacking: Arc::new(lacking),
@@ -121,6 +123,14 @@ fn lacking() -> Option<String> {
     }
     let _ = tool::try_output(Command::new("ip").args(["netns", "del", &probe])); // told when it lists them
     None
+}
+
+/// Clients of all tests share this process, and what it starts inherits its
+/// limit: up to what the machine allows.
+fn allow_many_descriptors() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    raised.expect("a limit can be raised up to the hard one");
 }
 
 fn in_ci() -> bool {

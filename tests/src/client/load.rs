@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Conversation, Dialog, End, Outcome, Outcomes};
+use crate::eventually::let_pass;
 use crate::lab::Host;
 
 /// What a load does.
@@ -59,6 +60,16 @@ impl Load {
             stop,
             task,
         }
+    }
+
+    /// Runs clients on `host` for `period`, and tells about all.
+    ///
+    /// # Panics
+    /// As [`Load::stop`].
+    pub fn run(host: &Host, plan: LoadPlan, period: Duration) -> Outcomes {
+        let load = Self::start(host, plan);
+        let_pass(period);
+        load.stop()
     }
 
     /// What became of the connections that have ended so far.
