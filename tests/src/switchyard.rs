@@ -29,6 +29,8 @@ pub const BINARY: &str = "SWITCHYARD_BIN";
 /// Port of the admin endpoints, on loopback.
 pub const ADMIN_PORT: u16 = 17000;
 
+const ACCESS_LOG: &str = "access.log";
+
 /// Time for the program to start, and for one admin request.
 const SOON: Duration = Duration::from_secs(10);
 
@@ -277,6 +279,19 @@ impl Switchyard {
         self.program.listening()
     }
 
+    /// Its access log: one JSON object per connection.
+    ///
+    /// # Panics
+    /// When a line is not JSON.
+    #[track_caller]
+    pub fn access_log(&self) -> Vec<Value> {
+        let path = self.host.directory("switchyard").join(ACCESS_LOG);
+        let log = fs::read_to_string(path).unwrap_or_default();
+        let line =
+            |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("access log: {e}: {line}"));
+        log.lines().map(line).collect()
+    }
+
     /// What it has written.
     pub fn output(&self) -> String {
         self.program.output()
@@ -432,8 +447,9 @@ fn launch(host: &Host, plan: &Plan, manifests: &Path) -> Program {
         .args(["--workers", &plan.workers.to_string()])
         .args(&plan.arguments);
     let directory = host.directory("switchyard");
-    // Whatever it keeps on disk stays in the lab, and survives its restart.
-    command.current_dir(&directory).env("HOME", &directory);
+    // What it keeps survives its restart.
+    command.arg("--state-dir").arg(directory.join("state"));
+    command.arg("--access-log").arg(directory.join(ACCESS_LOG));
     Program::start(host, "switchyard", &directory, command)
 }
 
