@@ -10,6 +10,7 @@ mod failover;
 mod health;
 mod redirect;
 mod resolution;
+mod rules;
 mod schedule;
 mod status;
 
@@ -17,7 +18,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::schema;
+use crate::common::{schema, structural};
 
 pub use backend::{
     Backend, BackendProtocol, BackendTarget, BackendTls, DialIn, ProxyProtocolOut, ServiceRef,
@@ -54,7 +55,7 @@ pub use status::{ActiveTier, EndpointState, EndpointStatus, ProxyChainStatus, Re
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = schema::structural)]
+#[schemars(extend("x-kubernetes-validations" = rules::chain()), transform = structural::structural)]
 pub struct ProxyChainSpec {
     /// The pool, and its listener, that clients come in by. A chain has either poolRef or remote.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,6 +7,7 @@
 
 mod access;
 mod listener;
+mod rules;
 mod settings;
 mod status;
 mod workload;
@@ -15,7 +16,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::schema;
+use crate::common::{schema, structural};
 
 pub use access::{
     AccessPoint, AccessPointService, AccessPointServiceType, DirectAddress, DirectAddressType,
@@ -37,6 +38,7 @@ pub use workload::{Inject, Workload, WorkloadKind};
     derive = "PartialEq",
     shortname = "pp",
     category = "switchyard",
+    validation = rules::name(),
     doc = "A ProxyPool is a set of identical proxies at one site, behind an access point that clients are given.",
     scale(
         spec_replicas_path = ".spec.replicas",
@@ -51,7 +53,7 @@ pub use workload::{Inject, Workload, WorkloadKind};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = schema::structural)]
+#[schemars(extend("x-kubernetes-validations" = rules::pool()), transform = structural::structural)]
 pub struct ProxyPoolSpec {
     /// Where the pool is. Proxies of one site share monitors and prefer each other.
     #[serde(default = "default_site")]
@@ -80,7 +82,11 @@ pub struct ProxyPoolSpec {
     /// What the proxies listen on.
     #[schemars(
         length(min = 1, max = 32),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+        extend(
+            "x-kubernetes-list-type" = "map",
+            "x-kubernetes-list-map-keys" = ["name"],
+            "x-kubernetes-validations" = rules::listeners()
+        )
     )]
     pub listeners: Vec<Listener>,
 

@@ -5,8 +5,7 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Gateway API's pattern (GEP-2257): one to four numbers of up to five digits, each with its unit.
-pub(crate) const PATTERN: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+use super::{form, rules};
 
 /// A length of time, never negative, in whole milliseconds, at most 99999h59m59s999ms.
 ///
@@ -73,10 +72,7 @@ pub enum ParseDurationError {
 impl fmt::Display for ParseDurationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed(text) => write!(
-                f,
-                "{text:?} is not a duration: write one to four whole numbers, each with its unit h, m, s or ms, as in 500ms or 1h30m"
-            ),
+            Self::Malformed(text) => write!(f, "{text:?} is not a duration: {}", form::DURATION.says),
             Self::TooLong(text) => write!(f, "{text:?} is too long: a duration is at most 99999h"),
         }
     }
@@ -170,6 +166,6 @@ impl JsonSchema for Duration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": PATTERN, "maxLength": 28})
+        json_schema!({"type": "string", "pattern": form::DURATION.pattern, "maxLength": 28, "x-kubernetes-validations": rules::duration()})
     }
 }

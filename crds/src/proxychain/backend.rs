@@ -3,11 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules;
 use crate::common::{SecretRef, schema};
 
 /// One backend: a name that stands for one or more endpoints, all of one tier.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::backend()))]
 pub struct Backend {
     /// Name of the backend, unique in the chain.
     #[schemars(schema_with = "schema::label")]

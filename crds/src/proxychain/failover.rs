@@ -3,13 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Duration, schema};
+use super::rules;
+use crate::common::{Duration, rules::positive_duration, schema};
 
 /// How connections to endpoints are made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Connect {
     /// How long one attempt may take.
+    #[schemars(extend("x-kubernetes-validations" = positive_duration()))]
     pub timeout: Duration,
 
     /// Attempts for one client, each at a different endpoint.
@@ -17,6 +19,7 @@ pub struct Connect {
     pub attempts: u32,
 
     /// How long an attempt may be silent before the next address is tried beside it (RFC 8305).
+    #[schemars(extend("x-kubernetes-validations" = positive_duration()))]
     pub happy_eyeballs_delay: Duration,
 }
 
@@ -33,6 +36,7 @@ impl Default for Connect {
 /// Which tier serves, and when that changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules::failover()))]
 pub struct Failover {
     /// Who decides which tier serves.
     pub mode: FailoverMode,

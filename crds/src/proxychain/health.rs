@@ -3,16 +3,19 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Duration, schema};
+use super::rules;
+use crate::common::{Duration, rules::positive_duration, schema};
 
 /// When an endpoint is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Health {
     /// Time between probes, with jitter.
+    #[schemars(extend("x-kubernetes-validations" = positive_duration()))]
     pub interval: Duration,
 
     /// How long a probe may take.
+    #[schemars(extend("x-kubernetes-validations" = positive_duration()))]
     pub timeout: Duration,
 
     /// Passes in a row that bring an endpoint up.
@@ -47,6 +50,7 @@ impl Default for Health {
 /// One health check: exactly one of tcp, http, tls and grpc.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules::monitor()))]
 pub struct Monitor {
     /// A TCP connection, and what is said on it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,6 +187,7 @@ pub struct Passive {
     pub consecutive_failures: u32,
 
     /// How long the first ejection lasts; it grows with each ejection in a row.
+    #[schemars(extend("x-kubernetes-validations" = positive_duration()))]
     pub eject_for: Duration,
 }
 

@@ -3,18 +3,22 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Duration, schema};
+use super::rules;
+use crate::common::{Duration, rules::positive_duration, schema};
 
 /// How names become addresses, and what happens when that fails.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules::resolution()))]
 pub struct Resolution {
     /// An answer with a shorter TTL is kept so long.
     #[serde(rename = "minTTL")]
+    #[schemars(extend("x-kubernetes-validations" = positive_duration()))]
     pub min_ttl: Duration,
 
     /// An answer with a longer TTL is kept so long.
     #[serde(rename = "maxTTL")]
+    #[schemars(extend("x-kubernetes-validations" = positive_duration()))]
     pub max_ttl: Duration,
 
     /// How long an address must be missing from answers before it counts as vanished.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules;
 use crate::common::schema;
 
 /// The load-balanced address that clients are given.
@@ -28,6 +29,7 @@ pub struct AccessPoint {
 /// The Service in front of a pool. Pools that share it must agree on it; the oldest pool wins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules::service()))]
 pub struct AccessPointService {
     /// The Service's type.
     #[serde(rename = "type")]
@@ -73,6 +75,7 @@ pub enum ExternalTrafficPolicy {
 /// One way to reach one proxy, for the clients that can use it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::direct_address()))]
 pub struct DirectAddress {
     /// What the address is made of.
     #[serde(rename = "type")]

@@ -3,11 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Duration, SecretRef, schema};
+use super::rules;
+use crate::common::{Duration, SecretRef, rules::positive_duration, schema};
 
 /// One port that clients connect to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::listener()))]
 pub struct Listener {
     /// Name of the listener: at most 15 characters, since the Service's target port is named by it.
     #[schemars(schema_with = "schema::port_name")]
@@ -24,12 +26,12 @@ pub struct Listener {
 
     /// What the pod binds. Absent: port where that is at least 1024, else port + 8000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::port")]
+    #[schemars(schema_with = "schema::free_port")]
     pub bind_port: Option<u16>,
 
     /// Where guests arrive. Absent: bindPort + 10000. It must be unique among the pool's ports and none of Switchyard's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::port")]
+    #[schemars(schema_with = "schema::free_port")]
     pub direct_port: Option<u16>,
 
     /// What clients speak.
@@ -66,10 +68,12 @@ pub struct Listener {
 
     /// Close a connection on which nothing moved for so long.
     #[serde(default = "default_idle_timeout")]
+    #[schemars(extend("x-kubernetes-validations" = positive_duration()))]
     pub idle_timeout: Duration,
 
     /// How long a client may take until its TLS handshake, HTTP head or PROXY header is complete.
     #[serde(default = "default_handshake_timeout")]
+    #[schemars(extend("x-kubernetes-validations" = positive_duration()))]
     pub handshake_timeout: Duration,
 
     /// Connections that one proxy holds on this listener.
@@ -136,6 +140,7 @@ pub enum ListenerProtocol {
 /// TLS towards the clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules::listener_tls()))]
 pub struct ListenerTls {
     /// What happens to TLS here.
     pub mode: TlsMode,

@@ -5,7 +5,12 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::common::{Duration, SecretRef, schema};
+use super::rules;
+use crate::common::{
+    Duration, SecretRef, form,
+    rules::{dns_ttl, positive_duration},
+    schema,
+};
 
 /// Keeps a client on the endpoint it had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -15,6 +20,7 @@ pub struct Affinity {
     pub by: AffinityBy,
 
     /// How long an exception is remembered after the client's last connection.
+    #[schemars(extend("x-kubernetes-validations" = positive_duration()))]
     pub ttl: Duration,
 
     /// How many leading bits of an IPv4 address make one client.
@@ -50,6 +56,7 @@ pub enum AffinityBy {
 #[serde(rename_all = "camelCase", default)]
 pub struct Dns {
     /// TTL of the answers, in whole seconds.
+    #[schemars(extend("x-kubernetes-validations" = dns_ttl()))]
     pub ttl: Duration,
 
     /// Addresses in one answer.
@@ -114,7 +121,7 @@ impl FromStr for Percent {
             .and_then(|digits| digits.parse().ok())
             .filter(|percent| *percent <= 100)
             .map(Self)
-            .ok_or_else(|| format!("{text:?} is not a share: write 0% to 100%, in whole percent"))
+            .ok_or_else(|| format!("{text:?} is not a share: {}", form::PERCENT.says))
     }
 }
 
@@ -148,13 +155,14 @@ impl JsonSchema for Percent {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": "^([0-9]{1,2}|100)%$", "maxLength": 4})
+        json_schema!({"type": "string", "pattern": form::PERCENT.pattern, "maxLength": 4})
     }
 }
 
 /// How the proxies gossip with each other, and with those of other clusters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules::peers()))]
 pub struct Peers {
     /// The UDP port of gossip.
     #[schemars(schema_with = "schema::port")]

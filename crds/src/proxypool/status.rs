@@ -4,12 +4,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::schema;
+use crate::common::{schema, structural};
 
 /// What the operator saw of the pool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = schema::structural)]
+#[schemars(transform = structural::structural)]
 pub struct ProxyPoolStatus {
     /// The generation this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]

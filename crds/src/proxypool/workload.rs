@@ -9,13 +9,16 @@ use k8s_openapi::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::schema;
+use super::rules;
+use crate::common::{schema, structural};
 
 /// What runs the proxies.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules::workload()))]
 pub struct Workload {
     /// What kind of workload. It cannot be changed later.
+    #[schemars(extend("x-kubernetes-validations" = rules::workload_kind()))]
     pub kind: WorkloadKind,
 
     /// The proxy's image. Absent: the operator's.
@@ -25,7 +28,7 @@ pub struct Workload {
 
     /// CPU and memory of each proxy.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = schema::embedded)]
+    #[schemars(transform = structural::embedded)]
     pub resources: Option<ResourceRequirements>,
 
     /// Labels of the nodes that may run proxies.
@@ -35,17 +38,17 @@ pub struct Workload {
 
     /// Taints that the proxies tolerate.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = schema::embedded)]
+    #[schemars(transform = structural::embedded)]
     pub tolerations: Vec<Toleration>,
 
     /// Where the scheduler should and must put proxies. Absent: apart from each other, where possible.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = schema::embedded)]
+    #[schemars(transform = structural::embedded)]
     pub affinity: Option<Affinity>,
 
     /// How proxies spread. Absent: over zones and nodes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = schema::embedded)]
+    #[schemars(transform = structural::embedded)]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
 
     /// The PriorityClass of the pods.
@@ -91,6 +94,6 @@ pub enum WorkloadKind {
 #[serde(rename_all = "camelCase")]
 pub struct Inject {
     /// Pods of this namespace that get the proxy; they also need the label `switchyard.dev/inject: "true"`.
-    #[schemars(transform = schema::embedded)]
+    #[schemars(transform = structural::embedded)]
     pub pod_selector: LabelSelector,
 }
