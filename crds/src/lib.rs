@@ -10,7 +10,9 @@
 
 pub mod common;
 pub mod condition;
+mod kind;
 pub mod manifest;
+pub mod offline;
 pub mod proxychain;
 pub mod proxypool;
 
@@ -19,6 +21,7 @@ use kube::CustomResourceExt;
 
 pub use common::{Duration, SecretRef};
 pub use condition::{ConditionType, EventReason, Reason};
+pub use kind::Kind;
 pub use proxychain::{ProxyChain, ProxyChainSpec, ProxyChainStatus};
 pub use proxypool::{ProxyPool, ProxyPoolSpec, ProxyPoolStatus};
 
@@ -50,3 +53,6 @@ fn not_null(crd: &mut CustomResourceDefinition) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

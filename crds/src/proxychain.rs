@@ -175,3 +175,6 @@ impl ProxyChainSpec {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -169,3 +169,6 @@ impl JsonSchema for Duration {
         json_schema!({"type": "string", "pattern": form::DURATION.pattern, "maxLength": 28, "x-kubernetes-validations": rules::duration()})
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,9 @@ pub(crate) fn rule(expression: impl Into<String>, message: &str) -> Rule {
     Rule::new(expression).message(message)
 }
 
-/// A DNS name as resolvers take it: labels of up to 63 characters, underscores allowed, possibly a dot at the end.
-const DNS_NAME: &str = "^([A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9_])?[.])*[A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9_])?[.]?$";
+/// The labels of a DNS name as resolvers take it: up to 63 characters each, underscores allowed, possibly a dot at the end.
+const LABELS: &str =
+    "([A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9_])?[.])*[A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9_])?[.]?";
 
 /// What stands before, and after, the last colon of `self`.
 const BEFORE_COLON: &str = "self.substring(0, self.lastIndexOf(':'))";
@@ -20,9 +21,10 @@ const AFTER_COLON: &str = "self.substring(self.lastIndexOf(':') + 1)";
 /// What stands between the brackets that an IPv6 address is written in.
 const IN_BRACKETS: &str = "self.substring(1, self.lastIndexOf(']'))";
 
-/// Whether an expression is a DNS name or an IP address; digits and dots alone are a mistyped address, not a name.
-fn is_host(text: &str) -> String {
-    format!("(isIP({text}) || ({text}.matches('{DNS_NAME}') && !{text}.matches('^[0-9.]+$')))")
+/// Whether an expression is a DNS name, after what `prefix` matches, or an IP address. Digits and dots alone are a mistyped address,
+/// not a name.
+fn is_host(text: &str, prefix: &str) -> String {
+    format!("(isIP({text}) || ({text}.matches('^{prefix}{LABELS}$') && !{text}.matches('^[0-9.]+$')))")
 }
 
 /// Whether an expression is a port. The form is checked first: `int` of something else is an error, not a "no".
@@ -40,7 +42,7 @@ fn has_port(plain: &str) -> String {
 }
 
 pub(crate) fn host() -> Vec<Rule> {
-    vec![rule(is_host("self"), "write a DNS name or an IP address")]
+    vec![rule(is_host("self", ""), "write a DNS name or an IP address")]
 }
 
 pub(crate) fn ip() -> Vec<Rule> {
@@ -58,7 +60,7 @@ pub(crate) fn cidr() -> Vec<Rule> {
 }
 
 pub(crate) fn host_port() -> Vec<Rule> {
-    let expression = has_port(&is_host(BEFORE_COLON));
+    let expression = has_port(&is_host(BEFORE_COLON, ""));
     vec![rule(
         expression,
         "write host:port, as in dr.example.com:18443 or [2001:db8::1]:18443",
@@ -74,12 +76,9 @@ pub(crate) fn name_server() -> Vec<Rule> {
 }
 
 pub(crate) fn destination() -> Vec<Rule> {
-    let name = format!(
-        "({BEFORE_COLON}.startsWith('*.') ? self.substring(2, self.lastIndexOf(':')) : {BEFORE_COLON})"
-    );
     let expression = format!(
         "self.contains(':') && (isCIDR({BEFORE_COLON}) || {}) && ({AFTER_COLON} == '*' || {})",
-        is_host(&name),
+        is_host(BEFORE_COLON, "([*][.])?"),
         is_port(AFTER_COLON)
     );
     vec![rule(

@@ -131,9 +131,9 @@ pub(crate) fn http_path(_: &mut SchemaGenerator) -> Schema {
     text(&form::HTTP_PATH, 1024)
 }
 
-/// Up to 64 destinations of a forward proxy: `host:port`, with `*` or a network for the host and `*` for the port.
+/// Up to 32 destinations of a forward proxy: `host:port`, with `*` or a network for the host and `*` for the port.
 pub(crate) fn destinations(_: &mut SchemaGenerator) -> Schema {
-    list(&ruled(3, 261, &rules::destination()), 64)
+    list(&ruled(3, 261, &rules::destination()), 32)
 }
 
 /// Up to 8 name servers: `ip` or `ip:port`.

@@ -9,8 +9,14 @@ use serde_json::{Map, Value, json};
 /// Fits a type of Kubernetes itself into our definition: no descriptions (they alone would exceed what client-side apply can
 /// store), and a bound on every list, map and text that has none.
 pub(crate) fn embedded(schema: &mut Schema) {
-    if let Some(object) = schema.as_object_mut() {
-        strip_and_bound(object);
+    let Some(object) = schema.as_object_mut() else {
+        return;
+    };
+    // The description at the top is the field's, which is ours.
+    let own = object.get("description").cloned();
+    strip_and_bound(object);
+    if let Some(own) = own {
+        object.insert("description".into(), own);
     }
 }
 

@@ -222,3 +222,33 @@ pub struct Forward {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<SecretRef>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Listener;
+
+    fn listener(fields: &str) -> Listener {
+        serde_saphyr::from_str(&format!("{{name: a, {fields}}}")).unwrap()
+    }
+
+    #[test]
+    fn ports_that_are_not_said_follow_from_those_that_are() {
+        for (fields, bind, direct) in [
+            ("port: 8443", 8443, Some(18443)),
+            ("port: 1024", 1024, Some(11024)),
+            ("port: 1023", 9023, Some(19023)),
+            ("port: 443", 8443, Some(18443)),
+            ("port: 443, bindPort: 443", 443, Some(10443)),
+            ("port: 55535", 55535, Some(65535)),
+            ("port: 55536", 55536, None),
+            ("port: 55536, directPort: 2000", 55536, Some(2000)),
+        ] {
+            let listener = listener(fields);
+            assert_eq!(
+                (listener.bind_port(), listener.direct_port()),
+                (bind, direct),
+                "{fields}"
+            );
+        }
+    }
+}

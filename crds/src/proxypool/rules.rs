@@ -12,7 +12,6 @@ pub(super) fn name() -> Rule {
         "a pool's Service and workload are called like it: rename it to at most 52 lowercase letters, digits and '-', \
          beginning with a letter",
     )
-    .field_path(".metadata.name")
 }
 
 pub(super) fn pool() -> Vec<Rule> {
@@ -122,7 +121,7 @@ pub(super) fn listeners() -> Vec<Rule> {
 pub(super) fn listener() -> Vec<Rule> {
     vec![
         rule(
-            "self.proxyProtocol == 'None' || size(self.trustedSources) > 0",
+            "!(self.proxyProtocol in ['Accept', 'Require']) || size(self.trustedSources) > 0",
             "a PROXY protocol header claims an address: say in trustedSources whose headers count",
         )
         .field_path(".trustedSources"),

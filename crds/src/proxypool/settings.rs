@@ -214,3 +214,22 @@ impl Default for Drain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Percent;
+
+    #[test]
+    fn shares_are_read_printed_and_taken() {
+        for (text, of_10000) in [("0%", 0), ("1%", 100), ("50%", 5_000), ("100%", 10_000)] {
+            let percent: Percent = text.parse().unwrap();
+            assert_eq!(percent.to_string(), text);
+            assert_eq!(percent.of(10_000), of_10000);
+        }
+        assert_eq!("33%".parse::<Percent>().unwrap().of(10), 3);
+        assert_eq!("100%".parse::<Percent>().unwrap().of(u32::MAX), u32::MAX);
+        for text in ["", "%", "50", "101%", "-1%", "+1%", "1.5%", "50 %"] {
+            assert!(text.parse::<Percent>().is_err(), "{text:?}");
+        }
+    }
+}
