@@ -11,6 +11,7 @@
 //!  monitor ──┴── events ──► chain::state (pure) ──► endpoints, failover           control runtime
 //! ```
 
+pub mod affinity;
 pub mod app;
 pub mod chain;
 pub mod clock;

@@ -96,13 +96,13 @@ pub fn pick<'v>(
     Err(why_nobody(all, tried))
 }
 
-fn has_place(candidate: &Candidate) -> bool {
+pub(crate) fn has_place(candidate: &Candidate) -> bool {
     candidate
         .max_connections
         .is_none_or(|limit| candidate.endpoint.connections() < limit)
 }
 
-fn why_nobody(all: &[Candidate], tried: &[EndpointId]) -> Nobody {
+pub(crate) fn why_nobody(all: &[Candidate], tried: &[EndpointId]) -> Nobody {
     if all.is_empty() {
         Nobody::Empty
     } else if all.iter().all(|c| tried.contains(&c.endpoint.id)) {

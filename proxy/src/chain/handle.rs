@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::event::ConnectFailed;
 use super::view::View;
+use crate::affinity;
 
 /// How many failed attempts may wait for the control task; more tell nothing new and are dropped.
 const FEEDBACK_BOUND: usize = 256;
@@ -17,6 +18,8 @@ const FEEDBACK_BOUND: usize = 256;
 pub struct ChainHandle {
     /// Which chain.
     pub id: ChainId,
+    /// Which of its clients are not where their hash says; used where the pool has affinity.
+    pub affinity: affinity::Table,
     view: ArcSwap<View>,
     versions: watch::Sender<u64>,
     feedback: mpsc::Sender<ConnectFailed>,
@@ -28,6 +31,7 @@ impl ChainHandle {
         let (feedback, heard) = mpsc::channel(FEEDBACK_BOUND);
         let handle = Self {
             id: view.chain.id.clone(),
+            affinity: affinity::Table::default(),
             versions: watch::Sender::new(view.version),
             view: ArcSwap::from_pointee(view),
             feedback,
