@@ -1,0 +1,388 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use switchyard_snapshot::Health;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::prober::{ProbeCounters, Probed, Probers};
+use super::*;
+use crate::endpoint::EndpointId;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Serves each connection with `serve`, until the test ends.
+async fn server<F>(serve: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Target
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream));
+        }
+    });
+    Target { address, host: None }
+}
+
+/// Reads until `until`, then writes `answer` and closes.
+async fn says(until: &'static str, answer: &'static str) -> Target {
+    server(move |mut stream| async move {
+        let mut heard = Vec::new();
+        while !heard.ends_with(until.as_bytes()) {
+            let mut byte = [0];
+            if stream.read(&mut byte).await.unwrap_or(0) == 0 {
+                return;
+            }
+            heard.push(byte[0]);
+        }
+        let _ = stream.write_all(answer.as_bytes()).await;
+    })
+    .await
+}
+
+async fn silent() -> Target {
+    server(|mut stream| async move {
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await
+}
+
+async fn refusing() -> Target {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    Target { address, host: None }
+}
+
+async fn failure(target: &Target, monitor: &Monitor) -> String {
+    match probe(target, monitor, SECOND / 4).await {
+        Err(Fault::Endpoint(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn tcp(send: Option<&str>, expect: Option<&str>) -> Monitor {
+    Monitor::Tcp {
+        port: None,
+        send: send.map(str::to_owned),
+        expect: expect.map(str::to_owned),
+    }
+}
+
+fn http(expect: &[u16], tls: bool) -> Monitor {
+    Monitor::Http {
+        port: None,
+        path: "/healthz?deep=1".into(),
+        host: None,
+        expect: expect.to_vec(),
+        tls,
+    }
+}
+
+#[tokio::test]
+async fn tcp_connects_and_compares() {
+    let ready = says("PING\n", "+READY\r\n").await;
+    assert_eq!(probe(&ready, &tcp(None, None), SECOND).await, Ok(()));
+    assert_eq!(
+        probe(&ready, &tcp(Some("PING\n"), Some("READY")), SECOND).await,
+        Ok(())
+    );
+    let busy = says("PING\n", "BUSY").await;
+    assert_eq!(
+        failure(&busy, &tcp(Some("PING\n"), Some("READY"))).await,
+        r#"expected "READY", got "BUSY""#
+    );
+    let mute = says("", "").await;
+    assert_eq!(
+        failure(&mute, &tcp(None, Some("READY"))).await,
+        r#"expected "READY", got nothing"#
+    );
+    assert_eq!(
+        failure(&silent().await, &tcp(None, Some("READY"))).await,
+        "no answer within 250ms"
+    );
+    assert_eq!(
+        failure(&refusing().await, &tcp(None, None)).await,
+        "connection refused"
+    );
+    // only the first 16 KiB count
+    let late = server(|mut stream| async move {
+        let _ = stream.write_all(&[b'x'; 16 * 1024]).await;
+        let _ = stream.write_all(b"READY").await;
+    })
+    .await;
+    assert!(
+        failure(&late, &tcp(None, Some("READY")))
+            .await
+            .starts_with(r#"expected "READY", got "xxx"#)
+    );
+}
+
+#[tokio::test]
+async fn a_monitor_may_have_a_port_of_its_own() {
+    let mut target = refusing().await;
+    let port = says("", "").await.address.port();
+    let monitor = Monitor::Tcp {
+        port: Some(port),
+        send: None,
+        expect: None,
+    };
+    assert_eq!(probe(&target, &monitor, SECOND).await, Ok(()));
+    target.address.set_port(port);
+    assert_eq!(knock(target.address, SECOND).await, Ok(()));
+}
+
+#[tokio::test]
+async fn http_asks_for_the_path_by_its_host_and_judges_the_status() {
+    let mut echo = server(|mut stream| async move {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        let good =
+            head.starts_with("GET /healthz?deep=1 HTTP/1.1\r\n") && head.contains("host: cms.example:");
+        let status = if good { "204 No Content" } else { "400 Bad Request" };
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+        let _ = stream.write_all(answer.as_bytes()).await;
+    })
+    .await;
+    assert_eq!(failure(&echo, &http(&[204], false)).await, "status 400");
+    echo.host = Some("cms.example".into());
+    assert_eq!(probe(&echo, &http(&[200, 204], false), SECOND).await, Ok(()));
+    assert_eq!(failure(&echo, &http(&[200], false)).await, "status 204");
+    let sick = says("\r\n\r\n", "HTTP/1.1 503 Service Unavailable\r\n\r\n").await;
+    assert_eq!(failure(&sick, &http(&[200], false)).await, "status 503");
+    let closing = says("\r\n\r\n", "").await;
+    assert_eq!(
+        failure(&closing, &http(&[200], false)).await,
+        "connection closed early"
+    );
+    let other = says("\r\n\r\n", "220 mail.example ESMTP\r\n").await;
+    assert_eq!(
+        failure(&other, &http(&[200], false)).await,
+        "what came back is not HTTP/1.1"
+    );
+    assert_eq!(
+        failure(&silent().await, &http(&[200], false)).await,
+        "no answer within 250ms"
+    );
+    assert_eq!(
+        failure(&refusing().await, &http(&[200], false)).await,
+        "connection refused"
+    );
+}
+
+async fn tls_server(answer: &'static str) -> Target {
+    let certified = rcgen::generate_simple_self_signed(["expired.example".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certified.cert.der().clone()], key)
+            .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    server(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                return;
+            };
+            let mut head = [0; 16];
+            if stream.read(&mut head).await.unwrap_or(0) > 0 {
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn tls_shakes_hands_with_anybody_who_speaks_it() {
+    let good = tls_server("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    assert_eq!(probe(&good, &Monitor::Tls { port: None }, SECOND).await, Ok(()));
+    assert_eq!(probe(&good, &http(&[200], true), SECOND).await, Ok(()));
+    assert_eq!(failure(&good, &http(&[418], true)).await, "status 200");
+    let plain = server(|mut stream| async move {
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let why = failure(&plain, &Monitor::Tls { port: None }).await;
+    assert!(why.starts_with("TLS handshake failed"), "{why}");
+    assert_eq!(
+        failure(&silent().await, &Monitor::Tls { port: None }).await,
+        "no answer within 250ms"
+    );
+}
+
+/// A health service on h2: `ok` and the empty service serve, `down` does not, others are unknown.
+async fn grpc_server() -> Target {
+    server(|stream| async move {
+        let Ok(mut connection) = h2::server::handshake(stream).await else {
+            return;
+        };
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+            assert_eq!(request.headers()["content-type"], "application/grpc");
+            let mut body = request.into_body();
+            tokio::spawn(async move {
+                let mut message = Vec::new();
+                while let Some(Ok(chunk)) = body.data().await {
+                    message.extend_from_slice(&chunk);
+                }
+                let status = match message.get(7..).unwrap_or_default() {
+                    b"" | b"ok" => Some(1),
+                    b"down" => Some(2),
+                    _ => None,
+                };
+                let head = hyper::Response::builder().header("content-type", "application/grpc");
+                let Some(status) = status else {
+                    let only = head.header("grpc-status", "5").body(()).unwrap();
+                    respond.send_response(only, true).unwrap();
+                    return;
+                };
+                let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();
+                let message = vec![0, 0, 0, 0, 2, 8, status];
+                stream.send_data(message.into(), false).unwrap();
+                let mut trailers = hyper::HeaderMap::new();
+                trailers.insert("grpc-status", "0".parse().unwrap());
+                stream.send_trailers(trailers).unwrap();
+            });
+        }
+    })
+    .await
+}
+
+fn grpc(service: &str) -> Monitor {
+    Monitor::Grpc {
+        port: None,
+        service: service.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn grpc_asks_the_health_service() {
+    let target = grpc_server().await;
+    assert_eq!(probe(&target, &grpc(""), SECOND).await, Ok(()));
+    assert_eq!(probe(&target, &grpc("ok"), SECOND).await, Ok(()));
+    assert_eq!(failure(&target, &grpc("down")).await, "health is NOT_SERVING");
+    assert_eq!(
+        failure(&target, &grpc("other")).await,
+        "health of this service is not known there"
+    );
+    let plain = says("\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    let why = failure(&plain, &grpc("")).await;
+    assert!(why.starts_with("HTTP/2: ") || why == "connection reset", "{why}");
+    assert_eq!(
+        failure(&silent().await, &grpc("")).await,
+        "no answer within 250ms"
+    );
+    assert_eq!(failure(&refusing().await, &grpc("")).await, "connection refused");
+}
+
+#[test]
+fn want_of_our_own_descriptors_says_nothing_about_the_endpoint() {
+    let ours = Fault::io(&io::Error::from_raw_os_error(nix::libc::EMFILE));
+    assert!(matches!(ours, Fault::Ours(_)));
+    let theirs = Fault::io(&io::Error::from_raw_os_error(nix::libc::EHOSTUNREACH));
+    assert_eq!(theirs, Fault::endpoint("host unreachable"));
+}
+
+fn health(interval: Duration, monitors: Vec<Monitor>) -> Health {
+    Health {
+        interval,
+        timeout: SECOND / 10,
+        rise: 2,
+        fall: 2,
+        monitors,
+        passive: None,
+    }
+}
+
+#[tokio::test]
+async fn endpoints_are_probed_at_once_then_at_the_interval_and_no_more_when_unwatched() {
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&accepted);
+    let target = server(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async {}
+    })
+    .await;
+    let (mut probers, mut results) = Probers::new(Arc::default());
+    let endpoint = EndpointId::next();
+    let targets = BTreeMap::from([(endpoint, target)]);
+    let health = health(SECOND / 5, vec![tcp(None, None), tcp(None, Some("never"))]);
+    let begun = Instant::now();
+    probers.watch(&targets, &health);
+    let mut at = Vec::new();
+    while at.len() < 6 {
+        let Some(Probed::Monitor { monitor, result, .. }) = results.recv().await else {
+            panic!()
+        };
+        assert_eq!(result.is_ok(), monitor == 0);
+        if monitor == 0 {
+            at.push(begun.elapsed());
+        }
+    }
+    assert!(at[0] < SECOND / 10, "{at:?}");
+    // after the second, which falls anywhere into the first interval
+    for pair in at[1..].windows(2) {
+        let gap = pair[1] - pair[0];
+        assert!(gap > SECOND / 8 && gap < SECOND / 4, "{at:?}");
+    }
+    probers.watch(&targets, &health); // the same orders: the same tasks
+    probers.watch(&BTreeMap::new(), &health);
+    tokio::task::yield_now().await;
+    while results.try_recv().is_ok() {}
+    let before = accepted.load(Ordering::Relaxed);
+    tokio::time::sleep(SECOND / 2).await; // the absence of probes can only be waited for
+    assert!(accepted.load(Ordering::Relaxed) <= before + 1);
+    probers.stop().await;
+}
+
+#[tokio::test]
+async fn a_suspect_is_looked_at_twice_at_once_and_then_until_it_passes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = Target {
+        address: listener.local_addr().unwrap(),
+        host: None,
+    };
+    drop(listener);
+    let counters = Arc::new(ProbeCounters::default());
+    let (mut probers, mut results) = Probers::new(Arc::clone(&counters));
+    let endpoint = EndpointId::next();
+    let health = health(SECOND / 5, vec![tcp(None, None)]);
+    let begun = Instant::now();
+    probers.confirm(endpoint, &target, &health);
+    let dead = Some(Probed::Confirmed {
+        endpoint,
+        result: Err("connection refused".into()),
+    });
+    assert_eq!(results.recv().await, dead);
+    assert_eq!(results.recv().await, dead);
+    assert!(begun.elapsed() < SECOND / 2, "{:?}", begun.elapsed());
+    probers.confirm(endpoint, &target, &health); // already under way
+    let listener = TcpListener::bind(target.address).await.unwrap();
+    let alive = AtomicBool::new(false);
+    while let Some(Probed::Confirmed { result, .. }) = results.recv().await {
+        if result.is_ok() {
+            alive.store(true, Ordering::Relaxed);
+            break;
+        }
+    }
+    assert!(alive.load(Ordering::Relaxed));
+    assert_eq!(counters.passed.load(Ordering::Relaxed), 1);
+    drop(listener);
+    probers.confirm(endpoint, &target, &health); // a new suspicion
+    assert_eq!(results.recv().await, dead);
+    probers.stop_confirming(endpoint);
+    probers.stop().await;
+}
