@@ -251,17 +251,3 @@ fn fields_are_written_as_people_write_them() {
     assert_eq!(to_pointer(".metadata.name"), "/metadata/name");
     assert_eq!(to_pointer(""), "");
 }
-
-/// Writes the cases for another judge, such as the API server's own code, to compare.
-#[test]
-#[ignore = "prints, does not test"]
-fn print_cases() {
-    let all: Vec<Value> = CHANGES
-        .iter()
-        .map(|case| {
-            let (kind, object) = changed(case);
-            json!({"name": format!("{:?}", case.changes), "kind": kind.as_str(), "object": object, "ours": case.violations})
-        })
-        .collect();
-    println!("{}", serde_json::to_string(&all).unwrap());
-}

@@ -91,11 +91,17 @@ fn estimate(expr: &Expr, scope: &Scope) -> (u64, Value) {
         Expr::Select(select) => {
             let (cost, schema) = estimate(&select.operand.expr, scope);
             let field = select.field.trim_matches('_');
-            (cost + 1, schema["properties"][field].clone())
+            let value = match field {
+                // Rules of the whole object may use the name, whose schema definitions do not tell.
+                "metadata" => json!({"properties": {"name": {"type": "string"}}}),
+                field => schema["properties"][field].clone(),
+            };
+            (cost + 1, value)
         }
-        Expr::Literal(LiteralValue::String(text)) => {
-            (0, json!({"type": "string", "maxLength": text.inner().len()}))
-        }
+        Expr::Literal(LiteralValue::String(text)) => (
+            0,
+            json!({"type": "string", "maxLength": text.inner().len().div_ceil(BYTES_PER_CHARACTER as usize)}),
+        ),
         Expr::List(list) => {
             let elements: Vec<_> = list
                 .elements
@@ -147,20 +153,26 @@ fn estimate(expr: &Expr, scope: &Scope) -> (u64, Value) {
     }
 }
 
-/// How long a list or text of this schema can be.
+/// What a character takes, as an API server assumes.
+const BYTES_PER_CHARACTER: u64 = 4;
+
+/// How long a list, and how many bytes large a text, of this schema can be.
 fn size(schema: &Value) -> u64 {
+    // What fits into a request.
     const UNBOUNDED: u64 = 3_000_000;
     match schema["type"].as_str() {
         Some("array") => schema["maxItems"].as_u64().unwrap_or(UNBOUNDED),
-        Some("string") => {
-            let longest = schema["enum"]
-                .as_array()
-                .and_then(|values| values.iter().filter_map(Value::as_str).map(str::len).max());
-            longest.map_or_else(
-                || schema["maxLength"].as_u64().unwrap_or(UNBOUNDED),
-                |longest| longest as u64,
-            )
-        }
+        Some("string") => match schema["enum"].as_array() {
+            Some(values) => values
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::len)
+                .max()
+                .unwrap_or(0) as u64,
+            None => schema["maxLength"]
+                .as_u64()
+                .map_or(UNBOUNDED, |length| length * BYTES_PER_CHARACTER),
+        },
         _ => 1,
     }
 }
