@@ -1,0 +1,151 @@
+//! Sockets with the options this proxy wants. In: addresses. Out: sockets that are bound or ready to connect, and
+//! what the system's errors mean.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::session::end::ConnectError;
+
+/// Waiting in the kernel for an accept; the kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// A peer that is silent for a minute is asked whether it lives; three unanswered questions, ten seconds apart, and it
+/// is gone.
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3)
+}
+
+/// How long sent bytes may stay unacknowledged. Not shorter, because Linux also counts the time in which a living
+/// peer keeps its window shut (`tcp_probe_timer`), as a paused consumer does.
+const USER_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// One listening socket per worker, all on `address`, none of them accepting yet where `count` is above what is used.
+/// Accepted connections inherit what is set here, so that an accept costs no further system calls.
+///
+/// # Errors
+/// `AddrInUse` also where another process holds the port with `SO_REUSEPORT`: two processes that both set it would
+/// silently share the connections.
+pub(crate) fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    let mut address = address;
+    let mut sockets = Vec::with_capacity(count);
+    for nth in 0..count {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(!address.ip().is_unspecified())?;
+        }
+        socket.set_reuse_address(true)?;
+        if nth == 0 {
+            // Bound without SO_REUSEPORT, the first socket fails where anybody else listens; the flag that the others
+            // need is looked at when they bind.
+            socket.bind(&address.into())?;
+            socket.set_reuse_port(true)?;
+            if let Some(bound) = socket.local_addr()?.as_socket() {
+                address = bound;
+            }
+        } else {
+            socket.set_reuse_port(true)?;
+            socket.bind(&address.into())?;
+        }
+        socket.set_tcp_nodelay(true)?;
+        set_lasting(SockRef::from(&socket))?;
+        sockets.push(socket);
+    }
+    // Only once all are bound: a first connection must not find some of them missing.
+    for socket in &sockets {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(sockets.into_iter().map(TcpListener::from).collect())
+}
+
+/// All local addresses, in both families where there is IPv6.
+pub(crate) fn any_address() -> IpAddr {
+    let has_v6 = Socket::new(Domain::IPV6, Type::STREAM, None).is_ok();
+    if has_v6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
+}
+
+/// A socket to connect to `to` with, from `from` if given.
+pub(crate) fn connecting(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpSocket> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_nodelay(true)?;
+    if let Some(from) = from {
+        // Without it a port is taken at bind, when the kernel does not know the destination yet: the 28,000 ports of
+        // an address would be shared by all destinations (ip(7)).
+        setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+        socket.bind(SocketAddr::new(from, 0))?;
+    }
+    Ok(socket)
+}
+
+/// What only a session that lasts is worth the system calls for: keepalive and user timeout.
+pub(crate) fn settle(stream: &TcpStream) -> io::Result<()> {
+    set_lasting(SockRef::from(stream))
+}
+
+fn set_lasting(socket: SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_keepalive(&keepalive())?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+/// Makes the coming close a reset instead of a FIN.
+pub(crate) fn reset_on_close(stream: &TcpStream) {
+    // It can only fail on what is no socket; then the close is a plain one.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// The address the client connected to.
+pub(crate) fn local_address(stream: &impl AsFd) -> io::Result<SocketAddr> {
+    let address = SockRef::from(stream).local_addr()?;
+    let address = address.as_socket().ok_or_else(|| io::Error::other("not an IP socket"))?;
+    Ok(canonical(address))
+}
+
+/// An IPv4 address that came through an IPv6 socket, as the IPv4 address it is.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Raises the soft limit of descriptors to the hard one; the limit from now on.
+///
+/// # Errors
+/// The system refuses to say or to raise it.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(hard)
+}
+
+/// Whether an accept failed for want of something of ours, so that trying again at once is of no use.
+pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
+}
+
+/// What a failed connect says.
+pub(crate) fn connect_error(error: &io::Error) -> ConnectError {
+    if is_exhaustion(error) {
+        return ConnectError::OutOfDescriptors;
+    }
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EADDRNOTAVAIL | Errno::EADDRINUSE | Errno::EAGAIN) => ConnectError::OutOfPorts,
+        Some(Errno::ECONNREFUSED) => ConnectError::Refused,
+        Some(Errno::ETIMEDOUT) => ConnectError::TimedOut,
+        Some(Errno::ECONNRESET) => ConnectError::Reset,
+        Some(
+            Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::EHOSTDOWN | Errno::ENETDOWN | Errno::EAFNOSUPPORT,
+        ) => ConnectError::Unreachable,
+        _ => ConnectError::Other,
+    }
+}

@@ -1,0 +1,236 @@
+//! Data workers: threads that accept, connect and relay. In: a [`Routing`] whenever the configuration changes, orders to
+//! close sessions. Out: relayed connections, what is open, what was counted.
+//!
+//! Each worker is one thread with a single-threaded runtime and its own `SO_REUSEPORT` listening sockets; a connection
+//! never leaves the worker that accepted it, and no worker waits for another. [`Workers`] is their remote control; it
+//! is called from the control runtime.
+
+pub(crate) mod command;
+mod ports;
+pub(crate) mod thread;
+
+use std::collections::HashSet;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use switchyard_snapshot::ChainId;
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+
+use crate::access_log::AccessLog;
+use crate::counters::{Book, Totals};
+use crate::endpoint::EndpointId;
+use crate::listener::gate::Gate;
+use crate::route::Routing;
+use crate::session::end::{CloseReason, End};
+use crate::session::{Idle, SessionInfo};
+
+use command::{Command, Count};
+use ports::Ports;
+
+pub use ports::ListenError;
+
+/// Orders that may wait for one worker; more make the caller wait.
+const COMMAND_QUEUE: usize = 64;
+/// How long sessions that are still open when [`Workers::stop`] is called may take to read what we sent them.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// How data workers are set up; fixed for the life of the process.
+#[derive(Debug)]
+pub struct WorkerConfig {
+    /// How many threads.
+    pub count: NonZeroUsize,
+    /// Where listeners without `addresses` listen; none: on all addresses.
+    pub bind: Option<IpAddr>,
+    /// Descriptors that this process may have open (what [`crate::socket::raise_descriptor_limit`] returned). Data
+    /// workers leave a quarter of them, 400 at most, to everybody else.
+    pub descriptors: u64,
+    /// Where a line per connection goes; none: nowhere.
+    pub access_log: Option<AccessLog>,
+}
+
+/// What all workers share. No lock in it is touched on the way of a connection.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) book: Mutex<Book>,
+    pub(crate) descriptors: Arc<Gate>,
+    /// How many of them there are for connections.
+    pub(crate) descriptor_limit: u32,
+    pub(crate) access_log: Option<AccessLog>,
+}
+
+/// The data workers of this process.
+#[derive(Debug)]
+pub struct Workers {
+    shared: Arc<Shared>,
+    workers: Vec<Handle>,
+    ports: AsyncMutex<Ports>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    commands: mpsc::Sender<Command>,
+    thread: JoinHandle<()>,
+}
+
+impl Workers {
+    /// Starts the threads; they listen nowhere until [`Workers::apply`].
+    ///
+    /// # Errors
+    /// The system refuses a thread, or what a runtime needs.
+    pub fn start(config: WorkerConfig) -> io::Result<Self> {
+        let WorkerConfig { count, bind, descriptors, access_log } = config;
+        let reserve = (descriptors / 4).min(400);
+        let shared = Arc::new(Shared {
+            book: Mutex::default(),
+            descriptors: Arc::default(),
+            descriptor_limit: u32::try_from(descriptors - reserve).unwrap_or(u32::MAX),
+            access_log,
+        });
+        let mut workers = Vec::with_capacity(count.get());
+        for index in 0..count.get() {
+            let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
+            let thread = thread::start(index, Arc::clone(&shared), orders)?;
+            workers.push(Handle { commands, thread });
+        }
+        Ok(Self { shared, workers, ports: AsyncMutex::new(Ports::new(bind)) })
+    }
+
+    /// Makes `routing` what holds for every connection from now on. Sockets whose address stays are never touched,
+    /// whatever else changed; new addresses are bound; listeners that are gone serve what their accept queues hold and
+    /// then close. Sessions are not touched: those of a removed chain go on until they are closed by
+    /// [`Workers::close_sessions`].
+    ///
+    /// Returns what could not be bound. Everything else is in force all the same; calling again with the same routing
+    /// tries again what failed.
+    pub async fn apply(&self, routing: Arc<Routing>) -> Vec<ListenError> {
+        let mut ports = self.ports.lock().await;
+        let (changes, errors) = ports.plan(&routing, self.workers.len());
+        let mut done = Vec::with_capacity(self.workers.len());
+        for (handle, change) in self.workers.iter().zip(changes) {
+            let (tell, told) = oneshot::channel();
+            let routing = Arc::clone(&routing);
+            if handle.commands.send(Command::Apply { routing, change, tell }).await.is_ok() {
+                done.push(told);
+            }
+        }
+        for told in done {
+            let _ = told.await;
+        }
+        self.book().tidy();
+        errors
+    }
+
+    /// Where listeners listen now: name and bound address.
+    pub async fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.ports.lock().await.bound()
+    }
+
+    /// Closes up to `at_most` sessions of `chain` on one of `endpoints`, with FIN and the idlest first; how many. What is
+    /// still being connected is not among them, so ask again until the answer is 0.
+    pub async fn close_sessions(
+        &self,
+        chain: &ChainId,
+        endpoints: &HashSet<EndpointId>,
+        at_most: usize,
+        why: CloseReason,
+    ) -> usize {
+        if at_most == 0 || endpoints.is_empty() {
+            return 0;
+        }
+        let endpoints = Arc::new(endpoints.clone());
+        let answers = self
+            .ask(|reply| Command::Idlest { chain: chain.clone(), endpoints: Arc::clone(&endpoints), at_most, reply })
+            .await;
+        let mut idlest: Vec<Idle> = answers.into_iter().flatten().collect();
+        idlest.sort_unstable();
+        idlest.truncate(at_most);
+        let ids: Arc<HashSet<u64>> = Arc::new(idlest.into_iter().map(|idle| idle.id).collect());
+        self.ask(|reply| Command::Close { ids: Arc::clone(&ids), end: End::Moved(why), reply })
+            .await
+            .into_iter()
+            .sum()
+    }
+
+    /// How many sessions of `chain` are open on one of `endpoints`, those that are closing not counted.
+    pub async fn count_sessions(&self, chain: &ChainId, endpoints: &HashSet<EndpointId>) -> usize {
+        let endpoints = Arc::new(endpoints.clone());
+        let at_most = usize::MAX;
+        self.ask(|reply| Command::Idlest { chain: chain.clone(), endpoints: Arc::clone(&endpoints), at_most, reply })
+            .await
+            .iter()
+            .map(Vec::len)
+            .sum()
+    }
+
+    /// Up to `at_most` open sessions.
+    pub async fn sessions(&self, at_most: usize) -> Vec<SessionInfo> {
+        let mut sessions: Vec<SessionInfo> =
+            self.ask(|reply| Command::Sessions { at_most, reply }).await.into_iter().flatten().collect();
+        sessions.truncate(at_most);
+        sessions
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> Totals {
+        let mut totals = self.book().totals();
+        totals.log_lines_dropped = self.shared.access_log.as_ref().map_or(0, AccessLog::dropped);
+        totals
+    }
+
+    /// Closes every listening socket, after serving what its accept queue holds.
+    pub async fn stop_accepting(&self) {
+        let mut ports = self.ports.lock().await;
+        ports.clear();
+        self.ask(|reply| Command::StopAccepting { reply }).await;
+    }
+
+    /// Waits until nobody is connected any more, until `deadline` at the longest; how many still are. Call
+    /// [`Workers::stop_accepting`] first.
+    pub async fn drain(&self, deadline: Instant) -> usize {
+        let idle = self.ask(|reply| Command::WhenEmpty { reply });
+        if tokio::time::timeout_at(deadline.into(), idle).await.is_ok() {
+            return 0;
+        }
+        self.ask(|reply| Command::Count { reply }).await.into_iter().map(|Count { connections }| connections).sum()
+    }
+
+    /// Closes what is still open, with FIN, and ends the threads, a second later at the most.
+    pub async fn stop(self) {
+        self.stop_accepting().await;
+        self.ask(|reply| Command::CloseAll { why: CloseReason::Draining, reply }).await;
+        self.drain(Instant::now() + STOP_GRACE).await;
+        let Self { workers, .. } = self;
+        for Handle { commands, thread } in workers {
+            drop(commands);
+            // A worker ends as soon as its orders do; joining it does not hold up the control runtime's other tasks.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+
+    /// The same question to every worker; their answers, in order.
+    async fn ask<T>(&self, question: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
+        let mut pending = Vec::with_capacity(self.workers.len());
+        for handle in &self.workers {
+            let (reply, answer) = oneshot::channel();
+            if handle.commands.send(question(reply)).await.is_ok() {
+                pending.push(answer);
+            }
+        }
+        let mut answers = Vec::with_capacity(pending.len());
+        for answer in pending {
+            answers.extend(answer.await);
+        }
+        answers
+    }
+
+    fn book(&self) -> std::sync::MutexGuard<'_, Book> {
+        self.shared.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;
