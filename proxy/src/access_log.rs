@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use jiff::Timestamp;
@@ -73,8 +73,16 @@ impl AccessLog {
     /// The thread cannot be started.
     pub fn start(to: impl Write + Send + 'static) -> io::Result<(Self, JoinHandle<io::Result<()>>)> {
         let (queue, lines) = sync_channel(QUEUE);
-        let writer = std::thread::Builder::new().name("access-log".into()).spawn(move || write(&lines, to))?;
-        Ok((Self { queue, dropped: Arc::default() }, writer))
+        let writer = std::thread::Builder::new()
+            .name("access-log".into())
+            .spawn(move || write(&lines, to))?;
+        Ok((
+            Self {
+                queue,
+                dropped: Arc::default(),
+            },
+            writer,
+        ))
     }
 
     /// Queues one line; never waits.
@@ -99,11 +107,8 @@ fn write(lines: &Receiver<Vec<u8>>, to: impl Write) -> io::Result<()> {
     while let Ok(line) = lines.recv() {
         to.write_all(&line)?;
         // Flushed whenever nothing more waits: a quiet log is complete, a busy one is cheap.
-        loop {
-            match lines.try_recv() {
-                Ok(line) => to.write_all(&line)?,
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
+        while let Ok(line) = lines.try_recv() {
+            to.write_all(&line)?;
         }
         to.flush()?;
     }
@@ -163,14 +168,20 @@ mod tests {
         for _ in 0..3 * QUEUE {
             log.write(&record());
         }
-        assert!(log.dropped() > 0, "a writer that stands still must not hold a worker");
+        assert!(
+            log.dropped() > 0,
+            "a writer that stands still must not hold a worker"
+        );
         drop(open);
         let dropped = log.dropped();
         drop(log);
         writer.join().unwrap().unwrap();
         let bytes: Vec<u8> = written.iter().flatten().collect();
-        let lines: Vec<serde_json::Value> =
-            bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect();
+        let lines: Vec<serde_json::Value> = bytes
+            .split(|b| *b == b'\n')
+            .filter(|l| !l.is_empty())
+            .map(|l| serde_json::from_slice(l).unwrap())
+            .collect();
         assert_eq!(lines.len() as u64 + dropped, 3 * QUEUE as u64);
         assert_eq!(lines[0]["end"], "refused:noEndpoint");
         assert_eq!(lines[0]["fault"], "backend");

@@ -203,13 +203,16 @@ mod tests {
     #[test]
     fn sums_what_several_workers_counted() {
         let mut book = Book::default();
-        let id = ChainId { namespace: "n".into(), name: "c".into() };
+        let id = ChainId {
+            namespace: "n".into(),
+            name: "c".into(),
+        };
         let (one, two) = (book.chain(&id), book.chain(&id));
         one.sessions.add(3);
         one.ended[End::Idle.index()].add(1);
         two.sessions.add(2);
         two.connected(Duration::from_micros(250));
-        two.connected(Duration::from_secs(60));
+        two.connected(Duration::from_mins(1));
         let totals = &book.totals().chains[&id];
         assert_eq!((totals.sessions, totals.active), (5, 4));
         assert_eq!(totals.connect_buckets[1], 1, "a bound belongs to its bucket");
@@ -219,7 +222,10 @@ mod tests {
     #[test]
     fn forgets_a_chain_when_its_last_holder_is_gone() {
         let mut book = Book::default();
-        let id = ChainId { namespace: "n".into(), name: "c".into() };
+        let id = ChainId {
+            namespace: "n".into(),
+            name: "c".into(),
+        };
         let counts = book.chain(&id);
         book.tidy();
         assert_eq!(book.totals().chains.len(), 1);

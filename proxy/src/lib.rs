@@ -11,20 +11,31 @@
 //!  monitor ──┴── events ──► chain::state (pure) ──► endpoints, failover           control runtime
 //! ```
 
+pub mod access_log;
 pub mod affinity;
 pub mod app;
 pub mod chain;
 pub mod clock;
+mod connect;
+pub mod counters;
+pub mod detect;
 pub mod ejection;
 pub mod endpoint;
 pub mod failover;
+mod listener;
 pub mod monitor;
 pub mod pace;
 pub mod pick;
 pub mod presence;
+pub mod proxy_protocol;
+mod relay;
 pub mod resolve;
+pub mod route;
+pub mod session;
+pub mod socket;
 pub mod tasks;
 pub mod verdict;
+pub mod worker;
 
 #[cfg(test)]
 mod testing;

@@ -27,7 +27,11 @@ impl Routing {
     pub fn new(snapshot: &Snapshot, handles: &HashMap<ChainId, Arc<ChainHandle>>) -> Self {
         let listeners = snapshot.listeners.iter().map(|listener| {
             let mut route = ListenerRoute::new(Arc::new(listener.clone()));
-            for chain in snapshot.chains.iter().filter(|chain| chain.listener == listener.name) {
+            for chain in snapshot
+                .chains
+                .iter()
+                .filter(|chain| chain.listener == listener.name)
+            {
                 if let Some(handle) = handles.get(&chain.id) {
                     route.add(Arc::clone(handle), &chain.hostnames);
                 }
@@ -85,6 +89,13 @@ impl ListenerRoute {
     /// Index of the chain that gets connections without a (known) name.
     pub fn default_chain(&self) -> Option<usize> {
         self.default
+    }
+
+    /// Whether the default chain's server speaks first.
+    pub fn default_is_server_first(&self) -> bool {
+        self.default
+            .and_then(|index| self.chains.get(index))
+            .is_some_and(|chain| chain.view().chain.server_first)
     }
 
     /// Whether a name can make a difference here.

@@ -107,7 +107,15 @@ pub(crate) struct Start {
 
 impl Session {
     pub(crate) fn new(id: u64, start: Start) -> Rc<Self> {
-        let Start { chain, listener, client, place, since, monitor, details } = start;
+        let Start {
+            chain,
+            listener,
+            client,
+            place,
+            since,
+            monitor,
+            details,
+        } = start;
         Rc::new(Self {
             id,
             chain,
@@ -195,7 +203,11 @@ impl Session {
             endpoint: endpoint.address,
             endpoint_id: endpoint.id,
             age: now.duration_since(self.since),
-            idle: if moved { Duration::ZERO } else { now.duration_since(self.active_at.get()) },
+            idle: if moved {
+                Duration::ZERO
+            } else {
+                now.duration_since(self.active_at.get())
+            },
             bytes_up: self.up.get(),
             bytes_down: self.down.get(),
         }
@@ -203,7 +215,11 @@ impl Session {
 
     /// Since when it has been idle; later is busier.
     fn idle_since(&self, now: Instant) -> Instant {
-        if self.counted.get() == (self.up.get(), self.down.get()) { self.active_at.get() } else { now }
+        if self.counted.get() == (self.up.get(), self.down.get()) {
+            self.active_at.get()
+        } else {
+            now
+        }
     }
 }
 
@@ -249,11 +265,6 @@ impl Registry {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        let slots = self.slots.borrow();
-        slots.sessions.len() - slots.free.len()
-    }
-
     /// Closes what is idle, aborts what lingers, counts bytes.
     pub(crate) fn sweep(&self, now: Instant) {
         for session in self.slots.borrow().sessions.iter().flatten() {
@@ -262,7 +273,12 @@ impl Registry {
     }
 
     /// Up to `at_most` sessions of `chain` on one of `endpoints` that are not closing yet, the idlest first.
-    pub(crate) fn idlest(&self, chain: &ChainId, endpoints: &HashSet<EndpointId>, at_most: usize) -> Vec<Idle> {
+    pub(crate) fn idlest(
+        &self,
+        chain: &ChainId,
+        endpoints: &HashSet<EndpointId>,
+        at_most: usize,
+    ) -> Vec<Idle> {
         let now = Instant::now();
         let slots = self.slots.borrow();
         let matching = slots.sessions.iter().flatten().filter(|session| {
@@ -270,8 +286,12 @@ impl Registry {
                 && endpoints.contains(&session.place.endpoint().id)
                 && session.chain.handle.id == *chain
         });
-        let mut idle: Vec<Idle> =
-            matching.map(|session| Idle { since: session.idle_since(now), id: session.id }).collect();
+        let mut idle: Vec<Idle> = matching
+            .map(|session| Idle {
+                since: session.idle_since(now),
+                id: session.id,
+            })
+            .collect();
         idle.sort_unstable();
         idle.truncate(at_most);
         idle
@@ -291,13 +311,21 @@ impl Registry {
         let now = Instant::now();
         let slots = self.slots.borrow();
         let sessions = slots.sessions.iter().flatten();
-        sessions.filter(|session| wanted(session) && session.close(end, now)).count()
+        sessions
+            .filter(|session| wanted(session) && session.close(end, now))
+            .count()
     }
 
     /// Up to `at_most` sessions.
     pub(crate) fn infos(&self, at_most: usize) -> Vec<SessionInfo> {
         let now = Instant::now();
         let slots = self.slots.borrow();
-        slots.sessions.iter().flatten().take(at_most).map(|session| session.info(now)).collect()
+        slots
+            .sessions
+            .iter()
+            .flatten()
+            .take(at_most)
+            .map(|session| session.info(now))
+            .collect()
     }
 }

@@ -21,7 +21,7 @@ const BACKLOG: i32 = 4096;
 /// is gone.
 fn keepalive() -> TcpKeepalive {
     TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
+        .with_time(Duration::from_mins(1))
         .with_interval(Duration::from_secs(10))
         .with_retries(3)
 }
@@ -58,7 +58,7 @@ pub(crate) fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<TcpLis
             socket.bind(&address.into())?;
         }
         socket.set_tcp_nodelay(true)?;
-        set_lasting(SockRef::from(&socket))?;
+        set_lasting(&SockRef::from(&socket))?;
         sockets.push(socket);
     }
     // Only once all are bound: a first connection must not find some of them missing.
@@ -71,12 +71,20 @@ pub(crate) fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<TcpLis
 /// All local addresses, in both families where there is IPv6.
 pub(crate) fn any_address() -> IpAddr {
     let has_v6 = Socket::new(Domain::IPV6, Type::STREAM, None).is_ok();
-    if has_v6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
+    if has_v6 {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    }
 }
 
 /// A socket to connect to `to` with, from `from` if given.
 pub(crate) fn connecting(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpSocket> {
-    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if to.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_nodelay(true)?;
     if let Some(from) = from {
         // Without it a port is taken at bind, when the kernel does not know the destination yet: the 28,000 ports of
@@ -89,10 +97,10 @@ pub(crate) fn connecting(to: SocketAddr, from: Option<IpAddr>) -> io::Result<Tcp
 
 /// What only a session that lasts is worth the system calls for: keepalive and user timeout.
 pub(crate) fn settle(stream: &TcpStream) -> io::Result<()> {
-    set_lasting(SockRef::from(stream))
+    set_lasting(&SockRef::from(stream))
 }
 
-fn set_lasting(socket: SockRef<'_>) -> io::Result<()> {
+fn set_lasting(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive())?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
@@ -106,7 +114,9 @@ pub(crate) fn reset_on_close(stream: &TcpStream) {
 /// The address the client connected to.
 pub(crate) fn local_address(stream: &impl AsFd) -> io::Result<SocketAddr> {
     let address = SockRef::from(stream).local_addr()?;
-    let address = address.as_socket().ok_or_else(|| io::Error::other("not an IP socket"))?;
+    let address = address
+        .as_socket()
+        .ok_or_else(|| io::Error::other("not an IP socket"))?;
     Ok(canonical(address))
 }
 
@@ -130,7 +140,10 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
 /// Whether an accept failed for want of something of ours, so that trying again at once is of no use.
 pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
+    matches!(
+        errno,
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
+    )
 }
 
 /// What a failed connect says.
@@ -144,7 +157,11 @@ pub(crate) fn connect_error(error: &io::Error) -> ConnectError {
         Some(Errno::ETIMEDOUT) => ConnectError::TimedOut,
         Some(Errno::ECONNRESET) => ConnectError::Reset,
         Some(
-            Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::EHOSTDOWN | Errno::ENETDOWN | Errno::EAFNOSUPPORT,
+            Errno::EHOSTUNREACH
+            | Errno::ENETUNREACH
+            | Errno::EHOSTDOWN
+            | Errno::ENETDOWN
+            | Errno::EAFNOSUPPORT,
         ) => ConnectError::Unreachable,
         _ => ConnectError::Other,
     }

@@ -1,6 +1,7 @@
 //! Real servers for tests.
 
 pub(crate) mod dns;
+pub(crate) mod rig;
 
 use std::time::{Duration, Instant};
 

@@ -66,7 +66,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub struct Workers {
     shared: Arc<Shared>,
-    workers: Vec<Handle>,
+    threads: Vec<Handle>,
     ports: AsyncMutex<Ports>,
 }
 
@@ -82,7 +82,12 @@ impl Workers {
     /// # Errors
     /// The system refuses a thread, or what a runtime needs.
     pub fn start(config: WorkerConfig) -> io::Result<Self> {
-        let WorkerConfig { count, bind, descriptors, access_log } = config;
+        let WorkerConfig {
+            count,
+            bind,
+            descriptors,
+            access_log,
+        } = config;
         let reserve = (descriptors / 4).min(400);
         let shared = Arc::new(Shared {
             book: Mutex::default(),
@@ -90,13 +95,17 @@ impl Workers {
             descriptor_limit: u32::try_from(descriptors - reserve).unwrap_or(u32::MAX),
             access_log,
         });
-        let mut workers = Vec::with_capacity(count.get());
+        let mut threads = Vec::with_capacity(count.get());
         for index in 0..count.get() {
             let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
             let thread = thread::start(index, Arc::clone(&shared), orders)?;
-            workers.push(Handle { commands, thread });
+            threads.push(Handle { commands, thread });
         }
-        Ok(Self { shared, workers, ports: AsyncMutex::new(Ports::new(bind)) })
+        Ok(Self {
+            shared,
+            threads,
+            ports: AsyncMutex::new(Ports::new(bind)),
+        })
     }
 
     /// Makes `routing` what holds for every connection from now on. Sockets whose address stays are never touched,
@@ -108,12 +117,29 @@ impl Workers {
     /// tries again what failed.
     pub async fn apply(&self, routing: Arc<Routing>) -> Vec<ListenError> {
         let mut ports = self.ports.lock().await;
-        let (changes, errors) = ports.plan(&routing, self.workers.len());
-        let mut done = Vec::with_capacity(self.workers.len());
-        for (handle, change) in self.workers.iter().zip(changes) {
+        let in_the_way = ports.in_the_way(&routing);
+        if !in_the_way.is_empty() {
+            self.ask(|reply| Command::StopListening {
+                addresses: in_the_way.clone(),
+                reply,
+            })
+            .await;
+        }
+        let (changes, errors) = ports.plan(&routing, self.threads.len());
+        let mut done = Vec::with_capacity(self.threads.len());
+        for (handle, change) in self.threads.iter().zip(changes) {
             let (tell, told) = oneshot::channel();
             let routing = Arc::clone(&routing);
-            if handle.commands.send(Command::Apply { routing, change, tell }).await.is_ok() {
+            if handle
+                .commands
+                .send(Command::Apply {
+                    routing,
+                    change,
+                    tell,
+                })
+                .await
+                .is_ok()
+            {
                 done.push(told);
             }
         }
@@ -143,33 +169,51 @@ impl Workers {
         }
         let endpoints = Arc::new(endpoints.clone());
         let answers = self
-            .ask(|reply| Command::Idlest { chain: chain.clone(), endpoints: Arc::clone(&endpoints), at_most, reply })
+            .ask(|reply| Command::Idlest {
+                chain: chain.clone(),
+                endpoints: Arc::clone(&endpoints),
+                at_most,
+                reply,
+            })
             .await;
         let mut idlest: Vec<Idle> = answers.into_iter().flatten().collect();
         idlest.sort_unstable();
         idlest.truncate(at_most);
         let ids: Arc<HashSet<u64>> = Arc::new(idlest.into_iter().map(|idle| idle.id).collect());
-        self.ask(|reply| Command::Close { ids: Arc::clone(&ids), end: End::Moved(why), reply })
-            .await
-            .into_iter()
-            .sum()
+        self.ask(|reply| Command::Close {
+            ids: Arc::clone(&ids),
+            end: End::Moved(why),
+            reply,
+        })
+        .await
+        .into_iter()
+        .sum()
     }
 
     /// How many sessions of `chain` are open on one of `endpoints`, those that are closing not counted.
     pub async fn count_sessions(&self, chain: &ChainId, endpoints: &HashSet<EndpointId>) -> usize {
         let endpoints = Arc::new(endpoints.clone());
         let at_most = usize::MAX;
-        self.ask(|reply| Command::Idlest { chain: chain.clone(), endpoints: Arc::clone(&endpoints), at_most, reply })
-            .await
-            .iter()
-            .map(Vec::len)
-            .sum()
+        self.ask(|reply| Command::Idlest {
+            chain: chain.clone(),
+            endpoints: Arc::clone(&endpoints),
+            at_most,
+            reply,
+        })
+        .await
+        .iter()
+        .map(Vec::len)
+        .sum()
     }
 
     /// Up to `at_most` open sessions.
     pub async fn sessions(&self, at_most: usize) -> Vec<SessionInfo> {
-        let mut sessions: Vec<SessionInfo> =
-            self.ask(|reply| Command::Sessions { at_most, reply }).await.into_iter().flatten().collect();
+        let mut sessions: Vec<SessionInfo> = self
+            .ask(|reply| Command::Sessions { at_most, reply })
+            .await
+            .into_iter()
+            .flatten()
+            .collect();
         sessions.truncate(at_most);
         sessions
     }
@@ -184,8 +228,12 @@ impl Workers {
     /// Closes every listening socket, after serving what its accept queue holds.
     pub async fn stop_accepting(&self) {
         let mut ports = self.ports.lock().await;
-        ports.clear();
-        self.ask(|reply| Command::StopAccepting { reply }).await;
+        let addresses = ports.clear();
+        self.ask(|reply| Command::StopListening {
+            addresses: addresses.clone(),
+            reply,
+        })
+        .await;
     }
 
     /// Waits until nobody is connected any more, until `deadline` at the longest; how many still are. Call
@@ -195,16 +243,24 @@ impl Workers {
         if tokio::time::timeout_at(deadline.into(), idle).await.is_ok() {
             return 0;
         }
-        self.ask(|reply| Command::Count { reply }).await.into_iter().map(|Count { connections }| connections).sum()
+        self.ask(|reply| Command::Count { reply })
+            .await
+            .into_iter()
+            .map(|Count { connections }| connections)
+            .sum()
     }
 
     /// Closes what is still open, with FIN, and ends the threads, a second later at the most.
     pub async fn stop(self) {
         self.stop_accepting().await;
-        self.ask(|reply| Command::CloseAll { why: CloseReason::Draining, reply }).await;
+        self.ask(|reply| Command::CloseAll {
+            why: CloseReason::Draining,
+            reply,
+        })
+        .await;
         self.drain(Instant::now() + STOP_GRACE).await;
-        let Self { workers, .. } = self;
-        for Handle { commands, thread } in workers {
+        let Self { threads, .. } = self;
+        for Handle { commands, thread } in threads {
             drop(commands);
             // A worker ends as soon as its orders do; joining it does not hold up the control runtime's other tasks.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -213,8 +269,8 @@ impl Workers {
 
     /// The same question to every worker; their answers, in order.
     async fn ask<T>(&self, question: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
-        let mut pending = Vec::with_capacity(self.workers.len());
-        for handle in &self.workers {
+        let mut pending = Vec::with_capacity(self.threads.len());
+        for handle in &self.threads {
             let (reply, answer) = oneshot::channel();
             if handle.commands.send(question(reply)).await.is_ok() {
                 pending.push(answer);

@@ -207,8 +207,9 @@ impl End {
     pub fn fault(self) -> Fault {
         match self {
             Self::ClientClosed | Self::ClientReset | Self::Idle => Fault::Client,
-            Self::BackendClosed | Self::BackendReset => Fault::Backend,
-            Self::Moved(CloseReason::EndpointDown | CloseReason::Vanished) => Fault::Backend,
+            Self::BackendClosed
+            | Self::BackendReset
+            | Self::Moved(CloseReason::EndpointDown | CloseReason::Vanished) => Fault::Backend,
             Self::Moved(_) => Fault::Proxy,
         }
     }

@@ -1,0 +1,208 @@
+//! One attempt, and what competes with it. In: whom to try first. Out: the first connection that stands; failures are
+//! told to the search.
+//!
+//! While all goes well this is one connect and one timer. Only an attempt that is still pending after
+//! `happyEyeballsDelay` costs more.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use switchyard_snapshot::format_duration;
+use tokio::net::TcpStream;
+use tokio::time::{sleep_until, timeout, timeout_at};
+
+use crate::endpoint::EndpointId;
+use crate::listener::Refused;
+use crate::listener::gate::Pass;
+use crate::session::end::{ConnectError, Refusal};
+use crate::socket;
+
+use super::dial::dial;
+use super::gone::gone;
+use super::search::{Choice, OtherFamily, Search};
+use super::{Connected, is_past};
+
+/// How one attempt ended.
+type Outcome = Result<TcpStream, (ConnectError, String)>;
+
+/// Where a pending attempt goes.
+struct Flight {
+    endpoint: EndpointId,
+    address: SocketAddr,
+}
+
+impl Flight {
+    fn of(choice: &Choice) -> Self {
+        Self {
+            endpoint: choice.id(),
+            address: choice.address(),
+        }
+    }
+}
+
+/// One pending attempt; the competitors among them occupy a descriptor of their own.
+type Pending<'a> = Pin<Box<dyn Future<Output = (Choice, Outcome, Option<Pass>)> + 'a>>;
+
+impl<'a> Search<'a> {
+    /// Tries `choice`; none: it failed, and so did what competed with it.
+    pub(super) async fn attempt(&mut self, choice: Choice) -> Result<Option<Connected>, Refused> {
+        let begun = Instant::now();
+        let until = (begun + self.timeout).min(self.deadline);
+        if until <= begun {
+            return Err(self.refused(self.last_refusal()));
+        }
+        self.begins();
+        let caller = self.caller;
+        let to = choice.address();
+        let dialing = Box::pin(dial(caller.worker, to, &caller.routing.snat));
+        self.finish_or_race(choice, dialing, begun, until).await
+    }
+
+    async fn finish_or_race(
+        &mut self,
+        choice: Choice,
+        mut dialing: Pin<Box<impl Future<Output = io::Result<TcpStream>> + 'a>>,
+        begun: Instant,
+        until: Instant,
+    ) -> Result<Option<Connected>, Refused> {
+        let alone = self.delay.min(until.saturating_duration_since(begun));
+        if let Ok(result) = timeout(alone, &mut dialing).await {
+            return self.settle(choice, result.map_err(|error| told(&error))).await;
+        }
+        let flight = Flight::of(&choice);
+        let limit = self.timeout;
+        let first: Pending<'a> = Box::pin(async move {
+            let outcome = in_time(dialing, until, limit).await;
+            (choice, outcome, None)
+        });
+        self.race(first, flight).await
+    }
+
+    /// What one finished attempt means where no other is pending.
+    async fn settle(&mut self, choice: Choice, outcome: Outcome) -> Result<Option<Connected>, Refused> {
+        match outcome {
+            Ok(stream) => Ok(Some(self.connected(choice, stream))),
+            Err((error, text)) => {
+                self.failed(&choice, error, &text);
+                drop(choice);
+                if error == ConnectError::OutOfDescriptors {
+                    self.for_descriptors().await?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    async fn race(&mut self, first: Pending<'a>, flight: Flight) -> Result<Option<Connected>, Refused> {
+        let mut pending = FuturesUnordered::from_iter([first]);
+        let mut flights = vec![flight];
+        let mut next = Instant::now();
+        let mut versions = self.caller.chain.handle.versions();
+        loop {
+            if is_past(next) {
+                next = Instant::now() + self.delay;
+                if let Some((competitor, flight)) = self.competitor(&flights) {
+                    pending.push(competitor);
+                    flights.push(flight);
+                }
+            }
+            let compete = self.may_try_again();
+            let (choice, outcome, _pass) = tokio::select! {
+                biased;
+                Some(ended) = pending.next() => ended,
+                () = sleep_until(next.into()), if compete => continue,
+                Ok(()) = versions.changed() => {
+                    // Whom we wait for may have been ejected: then nothing is to be spared any more.
+                    next = Instant::now();
+                    continue;
+                }
+                () = gone(self.caller.client) => return Err(self.refused(Refusal::ClientGone)),
+            };
+            flights.retain(|flight| flight.endpoint != choice.id());
+            match self.settle(choice, outcome).await? {
+                Some(connected) => return Ok(Some(connected)),
+                None if pending.is_empty() => return Ok(None),
+                // A failure starts the next attempt at once (RFC 8305 §5).
+                None => next = Instant::now(),
+            }
+        }
+    }
+
+    /// The next attempt, if there is somebody to try and a descriptor to try with.
+    fn competitor(&mut self, flights: &[Flight]) -> Option<(Pending<'a>, Flight)> {
+        let shared = &self.caller.worker.shared;
+        let pass = shared.descriptors.enter(1, shared.descriptor_limit)?;
+        let family = self.other_family(flights);
+        let tried = self.tried.len();
+        self.tried.extend(flights.iter().map(|flight| flight.endpoint));
+        let choice = self.choose(family);
+        self.tried.truncate(tried);
+        let choice = choice.ok()?;
+        self.begins();
+        let flight = Flight::of(&choice);
+        let (limit, caller) = (self.timeout, self.caller);
+        let until = (Instant::now() + limit).min(self.deadline);
+        let to = flight.address;
+        let pending = async move {
+            let outcome = in_time(dial(caller.worker, to, &caller.routing.snat), until, limit).await;
+            (choice, outcome, Some(pass))
+        };
+        Some((Box::pin(pending), flight))
+    }
+
+    /// A client that belongs to one endpoint is not sent to another because that one is slow, only because its address
+    /// family is; unless the chain has given it up.
+    fn other_family(&self, flights: &[Flight]) -> Option<OtherFamily> {
+        let view = self.caller.chain.handle.view();
+        let given_up = flights
+            .iter()
+            .any(|flight| !Self::is_candidate(&view, flight.endpoint));
+        (self.sticks && !given_up).then(|| OtherFamily {
+            not_v4: flights.iter().any(|flight| flight.address.is_ipv4()),
+            not_v6: flights.iter().any(|flight| flight.address.is_ipv6()),
+        })
+    }
+
+    fn connected(&self, choice: Choice, stream: TcpStream) -> Connected {
+        let Choice { place, send_proxy } = choice;
+        place.endpoint().note_success();
+        let took = self.begun.elapsed();
+        self.caller.chain.counts.connected(took);
+        Connected {
+            stream,
+            place,
+            send_proxy,
+            attempts: self.attempts,
+            took,
+        }
+    }
+}
+
+async fn in_time(
+    dialing: impl Future<Output = io::Result<TcpStream>>,
+    until: Instant,
+    limit: Duration,
+) -> Outcome {
+    match timeout_at(until.into(), dialing).await {
+        Ok(result) => result.map_err(|error| told(&error)),
+        Err(_) => Err((
+            ConnectError::TimedOut,
+            format!("no answer within {}", format_duration(limit)),
+        )),
+    }
+}
+
+fn told(error: &io::Error) -> (ConnectError, String) {
+    let kind = socket::connect_error(error);
+    let text = match kind {
+        ConnectError::OutOfDescriptors => format!("this proxy has no descriptors or memory left: {error}"),
+        ConnectError::OutOfPorts => format!("this proxy has no local port left towards it: {error}"),
+        _ => error.to_string(),
+    };
+    (kind, text)
+}

@@ -1,0 +1,256 @@
+//! One connection, from accept to relay. In: an accepted socket. Out: a relay of its own task, or a refusal with a
+//! reason. This task ends when the relay begins, so that an established session costs no more than its relay.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use switchyard_snapshot::SendProxy;
+use tokio::net::TcpStream;
+
+use crate::access_log::{AccessLog, Record};
+use crate::connect::{self, Connected};
+use crate::detect::opening::Opening;
+use crate::proxy_protocol::{self, Addresses};
+use crate::relay::{Relay, Sockets};
+use crate::session::end::Refusal;
+use crate::session::{Details, Start};
+use crate::socket;
+use crate::worker::thread::{Busy, Worker};
+
+use super::{ChainLocal, ListenerLocal, LocalRoute, Passes};
+
+/// A connection that was just accepted.
+pub(super) struct Accepted {
+    pub(super) client: TcpStream,
+    pub(super) from: SocketAddr,
+    pub(super) at: Instant,
+    pub(super) monitor: bool,
+    pub(super) passes: Passes,
+}
+
+/// Why a connection is not served.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) why: Refusal,
+    /// What exactly, where the reason does not say it all.
+    pub(crate) text: Option<String>,
+    /// Attempts to connect.
+    pub(crate) attempts: u32,
+}
+
+impl From<Refusal> for Refused {
+    fn from(why: Refusal) -> Self {
+        Self {
+            why,
+            text: None,
+            attempts: 0,
+        }
+    }
+}
+
+impl Refused {
+    pub(crate) fn because(why: Refusal, text: impl Into<String>) -> Self {
+        Self {
+            why,
+            text: Some(text.into()),
+            attempts: 0,
+        }
+    }
+}
+
+/// What is known of a connection while it is set up.
+struct Setup<'a> {
+    worker: &'a Rc<Worker>,
+    route: Rc<LocalRoute>,
+    client: TcpStream,
+    /// The client: the peer, or whom a PROXY header names.
+    from: SocketAddr,
+    monitor: bool,
+    opening: Opening,
+    chain: Option<Rc<ChainLocal>>,
+}
+
+/// Serves one connection.
+pub(super) async fn serve(busy: Busy, listener: Rc<ListenerLocal>, accepted: Accepted) {
+    let Accepted {
+        client,
+        from,
+        at,
+        monitor,
+        passes,
+    } = accepted;
+    let mut setup = Setup {
+        worker: &busy.0,
+        route: listener.route(),
+        client,
+        from,
+        monitor,
+        opening: Opening::default(),
+        chain: None,
+    };
+    let outcome = setup.run().await;
+    let Setup {
+        client,
+        from,
+        opening,
+        chain,
+        ..
+    } = setup;
+    match (outcome, chain) {
+        (Ok((connected, prelude)), Some(chain)) => {
+            let details = busy.0.shared.access_log.as_ref().map(|_| {
+                Box::new(Details {
+                    name: opening.name,
+                    attempts: connected.attempts,
+                    connect: connected.took,
+                })
+            });
+            let start = Start {
+                chain,
+                listener,
+                client: from,
+                place: connected.place,
+                since: at,
+                monitor,
+                details,
+            };
+            let sockets = Sockets {
+                client,
+                backend: connected.stream,
+            };
+            Relay::start(busy, passes, start, sockets, prelude);
+        }
+        (outcome, chain) => {
+            let refused = outcome.err().unwrap_or_else(|| Refusal::NoChain.into());
+            let who = Refusing {
+                listener: &listener,
+                chain: chain.as_deref(),
+                from,
+                at,
+                monitor,
+                name: opening.name,
+            };
+            who.refuse(client, refused, busy.0.shared.access_log.as_ref());
+        }
+    }
+}
+
+impl Setup<'_> {
+    /// Finds the chain and connects; the connection and what goes to the backend first.
+    async fn run(&mut self) -> Result<(Connected, Vec<u8>), Refused> {
+        let peer = self.from;
+        self.opening
+            .read(&self.client, peer.ip(), self.route.route())
+            .await?;
+        if let Some(addresses) = &self.opening.addresses {
+            self.from = addresses.source;
+        }
+        if !is_allowed(&self.route, self.from.ip()) && !self.monitor {
+            return Err(Refusal::SourceNotAllowed.into());
+        }
+        let chain = self
+            .route
+            .chain(self.opening.name.as_deref())
+            .cloned()
+            .ok_or_else(|| match &self.opening.name {
+                Some(name) => Refused::because(Refusal::NoChain, format!("no chain for {name:?}")),
+                None => Refusal::NoChain.into(),
+            })?;
+        self.chain = Some(Rc::clone(&chain));
+        let caller = connect::Caller {
+            worker: self.worker,
+            chain: &chain,
+            routing: self.route.routing(),
+            client: &self.client,
+            from: self.from.ip(),
+            patient: !self.monitor,
+        };
+        let connected = connect::connect(caller).await?;
+        let prelude = self.prelude(connected.send_proxy)?;
+        Ok((connected, prelude))
+    }
+
+    /// The PROXY header, if the backend wants one, and what the client has said already.
+    fn prelude(&mut self, header: SendProxy) -> Result<Vec<u8>, Refused> {
+        let said = self.opening.take_bytes();
+        if header == SendProxy::None {
+            return Ok(said);
+        }
+        let addresses = match &self.opening.addresses {
+            Some(addresses) => addresses.clone(),
+            None => Addresses {
+                source: self.from,
+                destination: socket::local_address(&self.client)
+                    .map_err(|error| Refused::because(Refusal::ClientGone, error.to_string()))?,
+            },
+        };
+        let name = self
+            .opening
+            .is_tls
+            .then_some(self.opening.name.as_deref())
+            .flatten();
+        let mut bytes = proxy_protocol::encode(header, &addresses, name);
+        bytes.extend_from_slice(&said);
+        Ok(bytes)
+    }
+}
+
+fn is_allowed(route: &LocalRoute, from: IpAddr) -> bool {
+    let allowed = &route.listener().allowed_sources;
+    allowed.is_empty() || allowed.iter().any(|net| net.contains(&from))
+}
+
+/// Whom we turn away.
+struct Refusing<'a> {
+    listener: &'a ListenerLocal,
+    chain: Option<&'a ChainLocal>,
+    from: SocketAddr,
+    at: Instant,
+    monitor: bool,
+    name: Option<String>,
+}
+
+impl Refusing<'_> {
+    /// Closes with a reset, so that nobody takes it for an empty answer; counts and logs it.
+    fn refuse(self, client: TcpStream, refused: Refused, log: Option<&AccessLog>) {
+        let Refused { why, text, attempts } = refused;
+        if why != Refusal::ClientGone {
+            socket::reset_on_close(&client);
+        }
+        drop(client);
+        if self.monitor {
+            return;
+        }
+        self.listener.counts.refused[why.index()].add(1);
+        self.listener.counts.ended.add(1);
+        if let Some(chain) = self.chain {
+            chain.counts.refused[why.index()].add(1);
+        }
+        let Some(log) = log else { return };
+        let lasted = self.at.elapsed();
+        log.write(&Record {
+            start: began(lasted),
+            duration_ms: lasted.as_millis() as u64,
+            client: self.from,
+            listener: self.listener.name.clone(),
+            chain: self.chain.map(|chain| chain.handle.id.to_string()),
+            backend: None,
+            endpoint: None,
+            name: self.name,
+            bytes_up: 0,
+            bytes_down: 0,
+            attempts,
+            connect_ms: None,
+            end: why.word(),
+            fault: why.fault(),
+            why: text,
+        });
+    }
+}
+
+/// When something began that has lasted this long, on the clock that people read.
+pub(crate) fn began(lasted: Duration) -> Timestamp {
+    Timestamp::now() - lasted
+}

@@ -1,0 +1,244 @@
+//! The relay: both directions of an established session in one small task. In: two connected sockets, and what the
+//! client has said already. Out: bytes carried, an end with a reason.
+//!
+//! - The end of a stream is passed on (half close); the other direction goes on until it ends too, or is idle.
+//! - A reset is passed on as a reset, so that nobody takes a torn stream for a complete one. What the side that broke had
+//!   said before is delivered first, as it would have been without us.
+//! - A session that we close gets what still waits for it, then FIN on both sides, then at most
+//!   [`LINGER`](crate::session::LINGER) to close its own: a close with unread bytes would be a reset.
+
+pub(crate) mod buffers;
+mod pipe;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::net::TcpStream;
+
+use crate::access_log::Record;
+use crate::listener::{Passes, began};
+use crate::session::end::{CloseReason, End};
+use crate::session::{Nudge, Session, Slot, Start};
+use crate::socket;
+use crate::worker::thread::Busy;
+
+use buffers::Waiting;
+use pipe::{Ends, Flow, Pipe, discard};
+
+/// Reads of one direction in one go, before others get their turn.
+const TURNS: u32 = 16;
+
+/// The two sides.
+pub(crate) struct Sockets {
+    pub(crate) client: TcpStream,
+    pub(crate) backend: TcpStream,
+}
+
+/// An established session under way.
+pub(crate) struct Relay {
+    sockets: Sockets,
+    up: Pipe,
+    down: Pipe,
+    session: Rc<Session>,
+    slot: Slot,
+    busy: Busy,
+    _passes: Passes,
+    /// We are closing it: nothing is carried any more.
+    closing: bool,
+}
+
+impl Relay {
+    /// Registers the session and starts its task; `first` goes to the backend before anything else.
+    pub(crate) fn start(busy: Busy, passes: Passes, start: Start, sockets: Sockets, first: Vec<u8>) {
+        let worker = &busy.0;
+        let session = Session::new(worker.session_id(), start);
+        if !session.monitor {
+            session.chain.counts.sessions.add(1);
+        }
+        let slot = worker.sessions.insert(Rc::clone(&session));
+        let first = (!first.is_empty()).then(|| Waiting::new(first));
+        let relay = Self {
+            sockets,
+            up: Pipe::new(first),
+            down: Pipe::new(None),
+            session,
+            slot,
+            busy,
+            _passes: passes,
+            closing: false,
+        };
+        tokio::task::spawn_local(relay);
+    }
+
+    /// Carries what there is to carry; how it ended, if it did.
+    fn carry(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let Sockets { client, backend } = &mut self.sockets;
+        let buffers = &self.busy.0.buffers;
+        let mut turns = TURNS;
+        let ends = Ends {
+            from: client,
+            to: backend,
+            buffers,
+            moved: &self.session.up,
+        };
+        let up = self.up.pump(cx, ends, &mut turns, self.down.is_done());
+        if up == Flow::SourceBroke {
+            socket::reset_on_close(backend);
+            return Poll::Ready(End::ClientReset);
+        }
+        self.note_first_end(End::ClientClosed);
+        let Sockets { client, backend } = &mut self.sockets;
+        let mut turns = TURNS;
+        let ends = Ends {
+            from: backend,
+            to: client,
+            buffers,
+            moved: &self.session.down,
+        };
+        let down = self.down.pump(cx, ends, &mut turns, self.up.is_done());
+        if down == Flow::TargetBroke {
+            socket::reset_on_close(backend);
+            return Poll::Ready(End::ClientReset);
+        }
+        // Only now: what a broken backend had said has been delivered, as far as the client took it.
+        if down == Flow::SourceBroke || up == Flow::TargetBroke {
+            socket::reset_on_close(client);
+            return Poll::Ready(End::BackendReset);
+        }
+        self.note_first_end(End::BackendClosed);
+        if self.up.is_done() && self.down.is_done() {
+            return Poll::Ready(self.session.end.get().unwrap_or(End::BackendClosed));
+        }
+        if up == Flow::Yielded || down == Flow::Yielded {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Who ends first is who ended the session, should it end in order.
+    fn note_first_end(&self, end: End) {
+        let ended = match end {
+            End::ClientClosed => self.up.has_ended(),
+            _ => self.down.has_ended(),
+        };
+        if ended && self.session.end.get().is_none() {
+            self.session.end.set(Some(end));
+        }
+    }
+
+    /// Delivers what waits, says FIN, reads until both sides have said it too.
+    fn close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Sockets { client, backend } = &mut self.sockets;
+        let buffers = &self.busy.0.buffers;
+        let mut turns = 0;
+        let ends = Ends {
+            from: client,
+            to: backend,
+            buffers,
+            moved: &self.session.up,
+        };
+        let up = self.up.pump(cx, ends, &mut turns, false);
+        let ends = Ends {
+            from: backend,
+            to: client,
+            buffers,
+            moved: &self.session.down,
+        };
+        let down = self.down.pump(cx, ends, &mut turns, false);
+        // Both are asked, so that both wake us.
+        let client_ended = discard(cx, client, buffers);
+        let backend_ended = discard(cx, backend, buffers);
+        let settled = |flow, other_ended| flow == Flow::Done && other_ended || flow == Flow::TargetBroke;
+        if settled(up, backend_ended) && settled(down, client_ended) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn follow(&mut self, nudge: Nudge) -> Poll<()> {
+        match nudge {
+            Nudge::None => {}
+            // It only fails on a socket that is broken, which the next read will say too.
+            Nudge::Settle => drop(socket::settle(&self.sockets.backend)),
+            Nudge::Close => {
+                self.closing = true;
+                self.up.end();
+                self.down.end();
+            }
+            Nudge::Abort => return Poll::Ready(()),
+        }
+        Poll::Pending
+    }
+
+    fn log(&self, end: End) {
+        let Some(log) = &self.busy.0.shared.access_log else {
+            return;
+        };
+        let session = &self.session;
+        let lasted = session.since.elapsed();
+        let endpoint = session.place.endpoint();
+        let details = session.details.as_deref().cloned().unwrap_or_default();
+        log.write(&Record {
+            start: began(lasted),
+            duration_ms: lasted.as_millis() as u64,
+            client: session.client,
+            listener: session.listener.name.clone(),
+            chain: Some(session.chain.handle.id.to_string()),
+            backend: Some(endpoint.backend.to_string()),
+            endpoint: Some(endpoint.address),
+            name: details.name,
+            bytes_up: session.up.get(),
+            bytes_down: session.down.get(),
+            attempts: details.attempts,
+            connect_ms: Some(details.connect.as_millis() as u64),
+            end: end.word(),
+            fault: end.fault(),
+            why: None,
+        });
+    }
+}
+
+impl Future for Relay {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let relay = self.get_mut();
+        relay.session.set_waker(cx.waker());
+        let nudge = relay.session.take_nudge();
+        if relay.follow(nudge).is_ready() {
+            return Poll::Ready(());
+        }
+        if relay.closing {
+            return relay.close(cx);
+        }
+        match relay.carry(cx) {
+            Poll::Ready(end) => {
+                relay.session.end.set(Some(end));
+                Poll::Ready(())
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Relay {
+    /// Also when the worker ends with the relay still there: every session is counted and logged exactly once.
+    fn drop(&mut self) {
+        let session = &self.session;
+        let end = session.end.get().unwrap_or(End::Moved(CloseReason::Draining));
+        session.count_bytes();
+        if !session.monitor {
+            session.chain.counts.ended[end.index()].add(1);
+            session.listener.counts.ended.add(1);
+            self.log(end);
+        }
+        self.busy.0.sessions.remove(self.slot);
+        session.chain.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests;

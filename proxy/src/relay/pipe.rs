@@ -1,0 +1,179 @@
+//! One direction of a relay. In: a socket that is read, a socket that is written. Out: bytes moved, and what happened.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::buffers::{Buffers, Waiting};
+
+/// What became of a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// Nothing more to do until a socket says so.
+    Blocked,
+    /// There is more to do, but others want their turn.
+    Yielded,
+    /// Everything was delivered, the end of the stream included.
+    Done,
+    /// The sender's side broke.
+    SourceBroke,
+    /// The receiver's side broke.
+    TargetBroke,
+}
+
+/// Where a direction stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Nothing more is read; what waits is written, then the end is passed on.
+    Ending,
+    Done,
+}
+
+/// One direction. While its receiver keeps up it holds no memory.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    waiting: Option<Waiting>,
+    state: State,
+}
+
+/// What a direction works with.
+pub(super) struct Ends<'a> {
+    pub(super) from: &'a mut TcpStream,
+    pub(super) to: &'a mut TcpStream,
+    pub(super) buffers: &'a Buffers,
+    /// Bytes delivered.
+    pub(super) moved: &'a Cell<u64>,
+}
+
+impl Pipe {
+    pub(super) fn new(first: Option<Waiting>) -> Self {
+        Self {
+            waiting: first,
+            state: State::Open,
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Whether the sender has ended the stream (or we ended it in its place).
+    pub(super) fn has_ended(&self) -> bool {
+        self.state != State::Open
+    }
+
+    /// Reads no more: what waits is written, then the end is passed on.
+    pub(super) fn end(&mut self) {
+        if self.state == State::Open {
+            self.state = State::Ending;
+        }
+    }
+
+    /// Moves bytes until a socket blocks, or `turns` are used up. `last`: the other direction is done, so that the end
+    /// of the stream is passed on by the close that follows.
+    pub(super) fn pump(&mut self, cx: &mut Context<'_>, ends: Ends<'_>, turns: &mut u32, last: bool) -> Flow {
+        let Ends {
+            from,
+            to,
+            buffers,
+            moved,
+        } = ends;
+        let mut scratch = buffers.scratch();
+        loop {
+            if let Some(waiting) = &mut self.waiting {
+                match write(cx, to, waiting.rest()) {
+                    Written::All(n) => {
+                        moved.set(moved.get() + n as u64);
+                        if let Some(waiting) = self.waiting.take() {
+                            buffers.give_back(waiting);
+                        }
+                    }
+                    Written::Part(n) => {
+                        moved.set(moved.get() + n as u64);
+                        waiting.advance(n);
+                        return Flow::Blocked;
+                    }
+                    Written::Broke => return Flow::TargetBroke,
+                }
+            }
+            match self.state {
+                State::Done => return Flow::Done,
+                State::Ending => return self.pass_on_end(cx, to, last),
+                State::Open => {}
+            }
+            if *turns == 0 {
+                return Flow::Yielded;
+            }
+            *turns -= 1;
+            let mut read = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut *from).poll_read(cx, &mut read) {
+                Poll::Pending => return Flow::Blocked,
+                Poll::Ready(Err(_)) => return Flow::SourceBroke,
+                Poll::Ready(Ok(())) => {}
+            }
+            let bytes = read.filled();
+            if bytes.is_empty() {
+                self.state = State::Ending;
+                continue;
+            }
+            match write(cx, to, bytes) {
+                Written::All(n) => moved.set(moved.get() + n as u64),
+                Written::Part(n) => {
+                    moved.set(moved.get() + n as u64);
+                    self.waiting = Some(buffers.keep(&bytes[n..]));
+                    return Flow::Blocked;
+                }
+                Written::Broke => return Flow::TargetBroke,
+            }
+        }
+    }
+
+    fn pass_on_end(&mut self, cx: &mut Context<'_>, to: &mut TcpStream, last: bool) -> Flow {
+        if !last {
+            match Pin::new(to).poll_shutdown(cx) {
+                Poll::Pending => return Flow::Blocked,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Flow::TargetBroke,
+            }
+        }
+        self.state = State::Done;
+        Flow::Done
+    }
+}
+
+enum Written {
+    All(usize),
+    /// The receiver takes no more for now; it will wake us.
+    Part(usize),
+    Broke,
+}
+
+/// Writes as much as the receiver takes.
+fn write(cx: &mut Context<'_>, to: &mut TcpStream, bytes: &[u8]) -> Written {
+    let mut written = 0;
+    while written < bytes.len() {
+        match Pin::new(&mut *to).poll_write(cx, &bytes[written..]) {
+            Poll::Ready(Ok(0) | Err(_)) => return Written::Broke,
+            Poll::Ready(Ok(n)) => written += n,
+            Poll::Pending => return Written::Part(written),
+        }
+    }
+    Written::All(written)
+}
+
+/// Reads and throws away until a socket blocks; true: until its end.
+pub(super) fn discard(cx: &mut Context<'_>, from: &mut TcpStream, buffers: &Buffers) -> bool {
+    let mut scratch = buffers.scratch();
+    loop {
+        let mut read = ReadBuf::new(&mut scratch);
+        match Pin::new(&mut *from).poll_read(cx, &mut read) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
+            Poll::Ready(_) => return true,
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Data workers with real sockets on loopback, and chains whose views the test writes itself.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use switchyard_snapshot::{
+    AcceptProxy, Backend, Balance, Chain, ChainId, Connect, Failback, Failover, Families, Health, Listener,
+    Mode, OnDown, OnMissing, Protocol, Resolution, SendProxy, Target,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use crate::chain::event::ConnectFailed;
+use crate::chain::handle::ChainHandle;
+use crate::chain::view::{Candidate, Empty, View};
+use crate::endpoint::Endpoint;
+use crate::route::{ListenerRoute, Routing};
+use crate::worker::{WorkerConfig, Workers};
+
+/// A listener on an ephemeral port of loopback that lets everybody in.
+pub(crate) fn listener(name: &str, protocol: Protocol) -> Listener {
+    Listener {
+        name: name.into(),
+        port: 0,
+        addresses: vec!["127.0.0.1".parse().unwrap()],
+        protocol,
+        accept_proxy: AcceptProxy::None,
+        trusted_sources: vec![],
+        allowed_sources: vec![],
+        monitor_sources: vec![],
+        idle_timeout: Duration::from_mins(10),
+        handshake_timeout: Duration::from_secs(5),
+        max_connections: 10_000,
+    }
+}
+
+/// A chain with one backend whose address does not matter: the test writes the views.
+pub(crate) fn chain(name: &str) -> Chain {
+    let second = Duration::from_secs(1);
+    Chain {
+        id: ChainId {
+            namespace: "test".into(),
+            name: name.into(),
+        },
+        generation: 0,
+        listener: "main".into(),
+        hostnames: vec![],
+        server_first: false,
+        backends: vec![Backend {
+            name: "primary".into(),
+            target: Target::Host {
+                host: "127.0.0.1".into(),
+                port: 1,
+            },
+            tier: 0,
+            weight: 1,
+            max_connections: None,
+            send_proxy: SendProxy::None,
+        }],
+        resolution: Resolution {
+            min_ttl: second,
+            max_ttl: second,
+            missing_for: Duration::ZERO,
+            stale_for: second,
+            on_nxdomain: OnMissing::Stale,
+            on_empty: OnMissing::Stale,
+            nameservers: vec![],
+            families: Families::Any,
+        },
+        balance: Balance::RoundRobin,
+        slow_start: Duration::ZERO,
+        health: Health {
+            interval: second,
+            timeout: second,
+            rise: 1,
+            fall: 1,
+            monitors: vec![],
+            passive: None,
+        },
+        connect: Connect {
+            timeout: second,
+            attempts: 3,
+            happy_eyeballs_delay: Duration::from_millis(250),
+        },
+        failover: Failover {
+            mode: Mode::Automatic,
+            active: None,
+            min_healthy: 1,
+            failback: Failback::Sticky,
+            delay: second,
+            on_down: OnDown::Keep,
+            pace: 50,
+        },
+        schedule: None,
+        drain_vanished: None,
+        suspend: false,
+    }
+}
+
+/// A chain's control side, as far as data workers see it.
+pub(crate) struct Control {
+    pub(crate) chain: Chain,
+    pub(crate) handle: Arc<ChainHandle>,
+    pub(crate) failures: mpsc::Receiver<ConnectFailed>,
+    version: u64,
+}
+
+/// A candidate with defaults.
+pub(crate) fn candidate(address: SocketAddr) -> Candidate {
+    Candidate {
+        endpoint: Endpoint::new("primary".into(), address),
+        weight: 1,
+        rank: 0,
+        warming_since: None,
+        max_connections: None,
+        send_proxy: SendProxy::None,
+    }
+}
+
+impl Control {
+    /// `chain`, served by `candidates`.
+    pub(crate) fn new(chain: Chain, candidates: Vec<Candidate>) -> Self {
+        let (handle, failures) = ChainHandle::new(view(&chain, 1, candidates, false));
+        Self {
+            chain,
+            handle,
+            failures,
+            version: 1,
+        }
+    }
+
+    /// A chain of this name, served by whoever listens at these addresses.
+    pub(crate) fn simple(name: &str, addresses: &[SocketAddr]) -> Self {
+        Self::new(chain(name), addresses.iter().copied().map(candidate).collect())
+    }
+
+    /// Another view.
+    pub(crate) fn publish(&mut self, candidates: Vec<Candidate>) {
+        self.version += 1;
+        self.handle
+            .publish(view(&self.chain, self.version, candidates, false));
+    }
+
+    /// A view that says the chain is suspended.
+    pub(crate) fn suspend(&mut self) {
+        self.version += 1;
+        self.handle.publish(view(&self.chain, self.version, vec![], true));
+    }
+
+    pub(crate) fn id(&self) -> &ChainId {
+        &self.handle.id
+    }
+}
+
+fn view(chain: &Chain, version: u64, candidates: Vec<Candidate>, suspended: bool) -> View {
+    let empty = candidates.is_empty().then(|| Empty {
+        since: Instant::now(),
+        why: "the test says so".into(),
+        suspended,
+    });
+    View {
+        chain: Arc::new(chain.clone()),
+        version,
+        tier: 0,
+        candidates,
+        away: vec![],
+        empty,
+    }
+}
+
+/// A routing of these listeners, each with its chains.
+pub(crate) fn routing(listeners: Vec<(Listener, Vec<&Control>)>) -> Arc<Routing> {
+    let listeners = listeners.into_iter().map(|(listener, chains)| {
+        let mut route = ListenerRoute::new(Arc::new(listener));
+        for control in chains {
+            route.add(Arc::clone(&control.handle), &control.chain.hostnames);
+        }
+        route
+    });
+    Arc::new(Routing {
+        listeners: listeners.collect(),
+        ..Routing::default()
+    })
+}
+
+/// Data workers without an access log.
+pub(crate) fn workers(count: usize) -> Workers {
+    let count = NonZeroUsize::new(count).unwrap();
+    Workers::start(WorkerConfig {
+        count,
+        bind: None,
+        descriptors: 4096,
+        access_log: None,
+    })
+    .unwrap()
+}
+
+/// Applies `routing` and says where its listeners are, by name.
+pub(crate) async fn apply(workers: &Workers, routing: Arc<Routing>) -> HashMap<String, SocketAddr> {
+    let errors = workers.apply(routing).await;
+    assert!(errors.is_empty(), "{errors:?}");
+    workers.addresses().await.into_iter().collect()
+}
+
+/// A real server: says its name at once, then sends back what it gets, until the client ends its stream.
+pub(crate) struct Echo {
+    pub(crate) address: SocketAddr,
+    accepting: AbortHandle,
+}
+
+impl Echo {
+    pub(crate) async fn start(name: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepting = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let (mut from, mut to) = stream.into_split();
+                    if to.write_all(name.as_bytes()).await.is_ok() {
+                        let _ = tokio::io::copy(&mut from, &mut to).await;
+                    }
+                });
+            }
+        });
+        Self {
+            address,
+            accepting: accepting.abort_handle(),
+        }
+    }
+
+    /// Stops listening; open connections go on.
+    pub(crate) fn stop(&self) {
+        self.accepting.abort();
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// An address on loopback where nobody listens.
+pub(crate) async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+/// Connects and reads `expected`; within five seconds.
+pub(crate) async fn client(at: SocketAddr, expected: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    expect(&mut stream, expected).await;
+    stream
+}
+
+/// Reads exactly `expected`, within five seconds.
+pub(crate) async fn expect(stream: &mut TcpStream, expected: &str) {
+    let mut bytes = vec![0; expected.len()];
+    within(stream.read_exact(&mut bytes)).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&bytes), expected);
+}
+
+/// Sends `text` and reads it back.
+pub(crate) async fn ask(stream: &mut TcpStream, text: &str) {
+    stream.write_all(text.as_bytes()).await.unwrap();
+    expect(stream, text).await;
+}
+
+/// What is left of the stream, and whether it ended in order.
+pub(crate) async fn rest(stream: &mut TcpStream) -> (Vec<u8>, Result<(), std::io::ErrorKind>) {
+    let mut bytes = Vec::new();
+    let ended = within(stream.read_to_end(&mut bytes)).await;
+    (bytes, ended.map(drop).map_err(|error| error.kind()))
+}
+
+/// Connects, and is turned away with a reset: so soon, maybe, that the connect itself hears of it.
+pub(crate) async fn assert_reset(at: SocketAddr) {
+    let outcome = match TcpStream::connect(at).await {
+        Ok(mut stream) => rest(&mut stream).await,
+        Err(error) => (vec![], Err(error.kind())),
+    };
+    assert_eq!(outcome, (vec![], Err(std::io::ErrorKind::ConnectionReset)));
+}
+
+/// Five seconds are more than anything on loopback needs.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(5), future)
+        .await
+        .expect("within five seconds")
+}
