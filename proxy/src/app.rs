@@ -1,14 +1,22 @@
 //! One proxy of one pool, wired. In: a [`ProxyConfig`] and one [`Snapshot`] after the other. Out: bound listeners, an
 //! admin address, and clients that are relayed; [`Proxy::failed`] says if a part of it died.
 
+mod running;
+
+pub(crate) use running::Running;
+
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use switchyard_snapshot::{Invalid, Snapshot};
 
+use crate::access_log::AccessLog;
+use crate::admin::Admin;
 use crate::resolve::Resolver;
+use crate::tasks::Tasks;
 
 /// What a proxy is told once, when it starts; the rest stands in snapshots.
 #[derive(Clone, Debug)]
@@ -25,8 +33,10 @@ pub struct ProxyConfig {
     pub workers: NonZeroUsize,
     /// Where epochs are kept, so that a restart goes on where we are; none: nothing is kept.
     pub state_dir: Option<PathBuf>,
-    /// Where the access log goes; none: nowhere.
-    pub access_log: Option<PathBuf>,
+    /// Descriptors it may have open; proxies of one process share what the process has.
+    pub descriptors: u64,
+    /// Where a line per connection goes; none: nowhere. Proxies of one process may share one.
+    pub access_log: Option<AccessLog>,
     /// Shared by all proxies of the process.
     pub resolver: Resolver,
 }
@@ -71,7 +81,7 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// Threads, the state directory or the access log.
+    /// Threads, or the state directory.
     #[error("cannot {doing}: {source}")]
     System {
         /// What was tried: `create /var/lib/switchyard`.
@@ -81,73 +91,112 @@ pub enum StartError {
     },
 }
 
+/// How long a proxy may look for its backends until it counts as ready all the same.
+const READY_WITHIN: Duration = Duration::from_secs(5);
+
 /// A running proxy.
 #[derive(Debug)]
 pub struct Proxy {
-    config: ProxyConfig,
-    running: Mutex<Arc<Snapshot>>,
-    applied: Mutex<Arc<Applied>>,
+    running: Arc<Running>,
+    tasks: Tasks,
+    bound: Bound,
 }
 
 impl Proxy {
     /// Binds every listener and the admin address, starts workers and chains. Returns once all is bound; whether it
     /// is ready to serve says [`Proxy::ready`]. Entries of the snapshot that break a rule do not run, see
     /// [`Proxy::applied`].
+    ///
+    /// # Errors
+    /// Whatever keeps it from doing so; then nothing of it runs.
     pub async fn start(config: ProxyConfig, snapshot: Snapshot) -> Result<Self, StartError> {
-        let (snapshot, rejected) = snapshot.validate();
-        let applied = Applied {
-            rejected,
-            listen_errors: Vec::new(),
+        let admin = Admin::bind(config.admin)
+            .await
+            .map_err(|source| StartError::Admin {
+                address: config.admin,
+                source,
+            })?;
+        let tasks = Tasks::new();
+        let running = Arc::new(Running::start(config, tasks.clone())?);
+        let applied = running.apply(snapshot).await;
+        if !applied.listen_errors.is_empty() {
+            tasks.stop().await;
+            running.end().await;
+            return Err(StartError::Listen(applied.listen_errors));
+        }
+        let bound = Bound {
+            listeners: running.workers().addresses().await,
+            admin: admin.address(),
         };
+        tasks.spawn("admin", admin.serve(Arc::clone(&running), tasks.cancelled()));
+        let waiter = Arc::clone(&running);
+        let cancelled = tasks.cancelled();
+        tasks.spawn("readiness", async move {
+            tokio::select! {
+                _ = tokio::time::timeout(READY_WITHIN, waiter.informed()) => waiter.life().ready(),
+                () = cancelled.cancelled() => {}
+            }
+        });
         Ok(Self {
-            config,
-            running: Mutex::new(Arc::new(snapshot)),
-            applied: Mutex::new(Arc::new(applied)),
+            running,
+            tasks,
+            bound,
         })
     }
 
-    /// Where it listens.
-    pub fn bound(&self) -> Bound {
-        Bound {
-            listeners: Vec::new(),
-            admin: self.config.admin,
-        }
+    /// Where it listened when it started; a later snapshot may have changed that, see [`Proxy::listeners`].
+    pub fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    /// Listener name and address, as they are now.
+    pub async fn listeners(&self) -> Vec<(String, SocketAddr)> {
+        self.running.workers().addresses().await
     }
 
     /// Makes the running state that of `snapshot`. What did not change is not touched; a bad entry rejects itself
     /// only. Returns once the change has taken effect for new connections.
     pub async fn apply(&self, snapshot: Snapshot) -> Applied {
-        let (snapshot, rejected) = snapshot.validate();
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
-        let applied = Applied {
-            rejected,
-            listen_errors: Vec::new(),
-        };
-        *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(applied.clone());
-        applied
+        self.running.apply(snapshot).await
     }
 
     /// What became of the newest snapshot.
-    pub fn applied(&self) -> Arc<Applied> {
-        Arc::clone(&self.applied.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn applied(&self) -> Applied {
+        self.running.standing().applied.clone()
     }
 
-    /// Waits until listeners are bound and each chain knows where it stands (a DNS answer or failure, and a probe
-    /// result, for each of its backends); 5 s at most.
-    pub async fn ready(&self) {}
+    /// Waits until each chain knows where it stands (an answer or failure for each name, a result of each probe); 5 s
+    /// at most.
+    pub async fn ready(&self) {
+        self.running.life().started().await;
+    }
 
     /// Drains: accepts nobody new, waits until all sessions have left or the pool's drain timeout is over, then
     /// closes the rest. Asked a second time while it drains, it closes the rest at once. Returns when all are gone.
-    pub async fn drain(&self) {}
+    pub async fn drain(&self) {
+        self.running.drain();
+        self.drained().await;
+    }
 
     /// Waits for the end of a drain that somebody asked for (`POST /drain`, or [`Proxy::drain`]).
-    pub async fn drained(&self) {}
+    pub async fn drained(&self) {
+        self.running.life().drained().await;
+    }
 
     /// Waits for a part that dies, and says which in words. The process should end then.
     pub async fn failed(&self) -> String {
-        self.config.resolver.died().await
+        tokio::select! {
+            task = self.tasks.died() => task,
+            task = self.running.resolver().died() => task,
+        }
     }
 
-    /// Ends everything at once and waits for it.
-    pub async fn stop(self) {}
+    /// Ends everything at once and waits for it. The resolver goes on: it is shared.
+    pub async fn stop(self) {
+        self.tasks.stop().await;
+        self.running.end().await;
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,4 +6,5 @@ pub mod event;
 pub(crate) mod fixture;
 pub mod handle;
 pub mod state;
+pub mod task;
 pub mod view;

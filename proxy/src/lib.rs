@@ -12,6 +12,7 @@
 //! ```
 
 pub mod access_log;
+pub mod admin;
 pub mod affinity;
 pub mod app;
 pub mod chain;
@@ -19,10 +20,12 @@ pub mod clock;
 mod connect;
 pub mod counters;
 pub mod detect;
+pub mod drain;
 pub mod ejection;
 pub mod endpoint;
 pub mod failover;
 mod listener;
+pub mod metrics;
 pub mod monitor;
 pub mod pace;
 pub mod pick;
@@ -33,6 +36,7 @@ pub mod resolve;
 pub mod route;
 pub mod session;
 pub mod socket;
+pub mod state_dir;
 pub mod tasks;
 pub mod verdict;
 pub mod worker;

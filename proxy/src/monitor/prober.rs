@@ -264,6 +264,16 @@ impl Confirm {
 }
 
 impl ProbeCounters {
+    /// Label and count of each result.
+    pub fn all(&self) -> [(&'static str, u64); 3] {
+        let counters = [
+            ("passed", &self.passed),
+            ("failed", &self.failed),
+            ("skipped", &self.skipped),
+        ];
+        counters.map(|(label, counter)| (label, counter.load(Ordering::Relaxed)))
+    }
+
     /// Counts; none: the probe says nothing about the endpoint.
     fn judge(&self, ended: Result<(), Fault>) -> Option<Result<(), String>> {
         let (counter, result) = match ended {

@@ -86,11 +86,7 @@ mod tests {
         for (kind, in_a_row, ttl, secs) in table {
             let ttl = ttl.map(Duration::from_secs);
             let delay = retry_after(&failure(kind, in_a_row), ttl, CLAMP, 0.0);
-            assert_eq!(
-                delay.as_secs_f64(),
-                f64::from(secs),
-                "{kind:?} {in_a_row} {ttl:?}"
-            );
+            assert_eq!(delay, Duration::from_secs(secs), "{kind:?} {in_a_row} {ttl:?}");
         }
         let latest = retry_after(&failure(FailureKind::Empty, 1), None, CLAMP, 1.0);
         assert_eq!(latest, Duration::from_millis(1250));

@@ -1,0 +1,227 @@
+//! What each admin path answers.
+
+use std::time::{Duration, Instant};
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::{Method, Response, StatusCode};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{respond, respond_as};
+use crate::app::Running;
+use crate::chain::task::ANSWER_WITHIN;
+use crate::drain::Phase;
+use crate::metrics;
+use crate::session::SessionInfo;
+
+/// Sessions listed at most; all are counted.
+const LISTED: usize = 1000;
+
+/// One admin path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Live,
+    Ready,
+    Metrics,
+    Snapshot,
+    Endpoints,
+    Sessions,
+    Drain,
+}
+
+impl Page {
+    pub(super) const ALL: [Self; 7] = [
+        Self::Live,
+        Self::Ready,
+        Self::Metrics,
+        Self::Snapshot,
+        Self::Endpoints,
+        Self::Sessions,
+        Self::Drain,
+    ];
+
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Live => "/livez",
+            Self::Ready => "/readyz",
+            Self::Metrics => "/metrics",
+            Self::Snapshot => "/snapshot",
+            Self::Endpoints => "/endpoints",
+            Self::Sessions => "/sessions",
+            Self::Drain => "/drain",
+        }
+    }
+
+    pub(super) fn method(self) -> &'static Method {
+        match self {
+            Self::Drain => &Method::POST,
+            _ => &Method::GET,
+        }
+    }
+
+    pub(super) async fn answer(self, running: &Running) -> Response<Full<Bytes>> {
+        match self {
+            Self::Live => live(running).await,
+            Self::Ready => ready(running),
+            Self::Metrics => match metrics::scrape(running).await {
+                Ok(text) => respond_as(StatusCode::OK, metrics::CONTENT_TYPE, text),
+                Err(error) => respond(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    &json!({"error": format!("metrics cannot be written: {error}")}),
+                ),
+            },
+            Self::Snapshot => respond(StatusCode::OK, &snapshot(running)),
+            Self::Endpoints => endpoints(running).await,
+            Self::Sessions => respond(StatusCode::OK, &sessions(running).await),
+            Self::Drain => {
+                running.drain();
+                let body = json!({"draining": draining(running.life().phase())});
+                respond(StatusCode::ACCEPTED, &body)
+            }
+        }
+    }
+}
+
+/// 503 when a worker or a chain's task does not answer: a process that hangs is better restarted.
+async fn live(running: &Running) -> Response<Full<Bytes>> {
+    let (workers, chains) = tokio::join!(
+        tokio::time::timeout(ANSWER_WITHIN, running.workers().sessions(0)),
+        running.reports()
+    );
+    let mut hung: Vec<String> = chains
+        .iter()
+        .filter(|(_, report)| report.is_none())
+        .map(|(control, _)| format!("the control task of chain {}", control.handle.id))
+        .collect();
+    if workers.is_err() {
+        hung.push("a data worker".to_owned());
+    }
+    let status = if hung.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let uptime = running.uptime().as_secs();
+    respond(
+        status,
+        &json!({"live": hung.is_empty(), "hung": hung, "uptimeSeconds": uptime}),
+    )
+}
+
+fn ready(running: &Running) -> Response<Full<Bytes>> {
+    let phase = running.life().phase();
+    match phase {
+        Phase::Serving => respond(StatusCode::OK, &json!({"ready": true, "proxy": running.name()})),
+        Phase::Starting => {
+            let waiting = running.waiting_for();
+            respond(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &json!({"ready": false, "proxy": running.name(), "waitingFor": waiting}),
+            )
+        }
+        Phase::Draining { .. } | Phase::Drained => {
+            let body = json!({
+                "ready": false,
+                "proxy": running.name(),
+                "draining": draining(phase),
+                "sessions": count(running),
+            });
+            respond(StatusCode::SERVICE_UNAVAILABLE, &body)
+        }
+    }
+}
+
+fn draining(phase: Phase) -> Value {
+    match phase {
+        Phase::Draining {
+            since,
+            until,
+            deadline,
+        } => json!({
+            "since": since,
+            "until": until,
+            "secondsLeft": deadline.saturating_duration_since(Instant::now()).as_secs(),
+        }),
+        Phase::Drained => json!("done"),
+        Phase::Starting | Phase::Serving => Value::Null,
+    }
+}
+
+fn snapshot(running: &Running) -> Value {
+    let standing = running.standing();
+    let rejected: Vec<Value> = standing
+        .applied
+        .rejected
+        .iter()
+        .map(|invalid| json!({"entry": invalid.entry, "why": invalid.why}))
+        .collect();
+    json!({
+        "proxy": running.name(),
+        "generation": standing.generation,
+        "since": standing.since.wall,
+        "confirmed": standing.confirmed.wall,
+        "rejected": rejected,
+        "listenErrors": standing.applied.listen_errors,
+        "snapshot": standing.snapshot,
+    })
+}
+
+/// Whatever cannot be told is named in `silent`, and the status says so.
+async fn endpoints(running: &Running) -> Response<Full<Bytes>> {
+    let mut chains = Vec::new();
+    let mut silent = Vec::new();
+    for (control, report) in running.reports().await {
+        match report {
+            Some(report) => chains.push(json!(report)),
+            None => silent.push(control.handle.id.to_string()),
+        }
+    }
+    if silent.is_empty() {
+        return respond(StatusCode::OK, &json!({"chains": chains}));
+    }
+    respond(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        &json!({"chains": chains, "silent": silent}),
+    )
+}
+
+async fn sessions(running: &Running) -> Value {
+    let now = Timestamp::now();
+    let listed = running.workers().sessions(LISTED).await;
+    let listed: Vec<Value> = listed.iter().map(|session| describe(session, now)).collect();
+    json!({
+        "count": count(running),
+        "draining": draining(running.life().phase()),
+        "sessions": listed,
+    })
+}
+
+fn describe(session: &SessionInfo, now: Timestamp) -> Value {
+    json!({
+        "id": session.id,
+        "chain": session.chain.to_string(),
+        "listener": session.listener,
+        "client": session.client,
+        "backend": session.backend,
+        "endpoint": session.endpoint,
+        "since": before(now, session.age),
+        "idleSeconds": session.idle.as_secs(),
+        "bytesUp": session.bytes_up,
+        "bytesDown": session.bytes_down,
+    })
+}
+
+fn before(now: Timestamp, age: Duration) -> Timestamp {
+    now.saturating_sub(age).unwrap_or(now)
+}
+
+fn count(running: &Running) -> u64 {
+    running
+        .workers()
+        .counters()
+        .chains
+        .values()
+        .map(|chain| chain.active)
+        .sum()
+}

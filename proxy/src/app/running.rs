@@ -1,0 +1,295 @@
+//! What runs. In: snapshots. Out: chains that are started, told or ended, by what differs from the snapshot before;
+//! and everything that admin endpoints and metrics want to know.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use futures::future::join_all;
+use switchyard_snapshot::{Chain, ChainId, Snapshot};
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::{Applied, ProxyConfig, StartError};
+use crate::chain::state::ChainReport;
+use crate::chain::task::{ChainControl, Surroundings};
+use crate::clock::Now;
+use crate::drain::Life;
+use crate::monitor::prober::ProbeCounters;
+use crate::resolve::Resolver;
+use crate::route::Routing;
+use crate::state_dir::StateDir;
+use crate::tasks::Tasks;
+use crate::worker::{WorkerConfig, Workers};
+
+/// The parts of one proxy.
+#[derive(Debug)]
+pub(crate) struct Running {
+    name: String,
+    started: Now,
+    around: Surroundings,
+    tasks: Tasks,
+    life: Arc<Life>,
+    chains: Mutex<BTreeMap<ChainId, Member>>,
+    standing: Mutex<Arc<Standing>>,
+    /// Snapshots are applied one after the other.
+    applying: AsyncMutex<()>,
+}
+
+#[derive(Clone, Debug)]
+struct Member {
+    chain: Arc<Chain>,
+    control: Arc<ChainControl>,
+}
+
+/// The newest snapshot and what became of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    /// What runs; none: nothing yet.
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
+    /// Counts the snapshots that changed something.
+    pub(crate) generation: u64,
+    /// When the newest one came, changed or not.
+    pub(crate) confirmed: Now,
+    /// When the one that runs was applied.
+    pub(crate) since: Now,
+    pub(crate) applied: Applied,
+    /// Entries and listeners refused since the start.
+    pub(crate) rejections: u64,
+}
+
+impl Running {
+    pub(super) fn start(config: ProxyConfig, tasks: Tasks) -> Result<Self, StartError> {
+        let state_dir = config.state_dir.as_deref().map(|path| {
+            StateDir::open(path).map_err(|source| StartError::System {
+                doing: format!("create {}", path.display()),
+                source,
+            })
+        });
+        let workers = Workers::start(WorkerConfig {
+            count: config.workers,
+            bind: config.bind,
+            descriptors: config.descriptors,
+            access_log: config.access_log,
+        });
+        let workers = workers.map_err(|source| StartError::System {
+            doing: "start data workers".to_owned(),
+            source,
+        })?;
+        let started = Now::read();
+        Ok(Self {
+            name: config.name,
+            started,
+            around: Surroundings {
+                resolver: config.resolver,
+                workers: Arc::new(workers),
+                probes: Arc::default(),
+                state_dir: state_dir.transpose()?,
+            },
+            tasks,
+            life: Arc::default(),
+            chains: Mutex::default(),
+            standing: Mutex::new(Arc::new(Standing {
+                snapshot: None,
+                generation: 0,
+                confirmed: started,
+                since: started,
+                applied: Applied::default(),
+                rejections: 0,
+            })),
+            applying: AsyncMutex::new(()),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn started(&self) -> Now {
+        self.started
+    }
+
+    pub(crate) fn life(&self) -> &Life {
+        &self.life
+    }
+
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.around.resolver
+    }
+
+    pub(crate) fn workers(&self) -> &Arc<Workers> {
+        &self.around.workers
+    }
+
+    pub(crate) fn probes(&self) -> &ProbeCounters {
+        &self.around.probes
+    }
+
+    pub(crate) fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.standing.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn controls(&self) -> Vec<Arc<ChainControl>> {
+        self.chains()
+            .values()
+            .map(|member| Arc::clone(&member.control))
+            .collect()
+    }
+
+    /// What every chain believes, in order; none for a chain that does not answer.
+    pub(crate) async fn reports(&self) -> Vec<(Arc<ChainControl>, Option<ChainReport>)> {
+        let asked = self.controls().into_iter().map(|control| async move {
+            let report = control.report().await;
+            (control, report)
+        });
+        join_all(asked).await
+    }
+
+    /// What chains must learn before they can serve as they should.
+    pub(crate) fn waiting_for(&self) -> Vec<String> {
+        let chains = self.chains();
+        chains
+            .values()
+            .filter_map(|member| member.control.waiting_for().borrow().clone())
+            .collect()
+    }
+
+    /// Waits until every chain that runs now knows where it stands.
+    pub(super) async fn informed(&self) {
+        for control in self.controls() {
+            let _ = control.waiting_for().wait_for(Option::is_none).await;
+        }
+    }
+
+    /// Begins to drain, or hurries.
+    pub(crate) fn drain(&self) {
+        let standing = self.standing();
+        let time = standing
+            .snapshot
+            .as_ref()
+            .map_or_else(Default::default, |s| s.pool.drain_timeout);
+        if self.life.request(time) {
+            let (life, workers) = (Arc::clone(&self.life), Arc::clone(self.workers()));
+            let cancelled = self.tasks.cancelled();
+            self.tasks.spawn("drain", async move {
+                tokio::select! {
+                    () = life.run(&workers) => {}
+                    () = cancelled.cancelled() => {}
+                }
+            });
+        }
+    }
+
+    /// Makes what runs that of `snapshot`.
+    pub(super) async fn apply(&self, snapshot: Snapshot) -> Applied {
+        let _one_at_a_time = self.applying.lock().await;
+        let now = Now::read();
+        let (snapshot, rejected) = snapshot.validate();
+        let before = self.standing();
+        if before.snapshot.as_deref() == Some(&snapshot)
+            && before.applied.rejected == rejected
+            && before.applied.listen_errors.is_empty()
+        {
+            let standing = Standing {
+                confirmed: now,
+                ..(*before).clone()
+            };
+            *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(standing);
+            return before.applied.clone();
+        }
+        let gone = self.start_and_configure(&snapshot).await;
+        let handles: HashMap<_, _> = {
+            let chains = self.chains();
+            let handles = chains
+                .iter()
+                .map(|(id, member)| (id.clone(), Arc::clone(&member.control.handle)));
+            handles.collect()
+        };
+        let routing = Arc::new(Routing::new(&snapshot, &handles));
+        let errors = self.workers().apply(routing).await;
+        for (control, forget) in gone {
+            control.remove(forget).await;
+        }
+        let applied = Applied {
+            rejected,
+            listen_errors: errors.iter().map(ToString::to_string).collect(),
+        };
+        for why in applied
+            .rejected
+            .iter()
+            .map(ToString::to_string)
+            .chain(applied.listen_errors.clone())
+        {
+            tracing::error!(why, "part of the configuration does not run");
+        }
+        let standing = Standing {
+            snapshot: Some(Arc::new(snapshot)),
+            generation: before.generation + 1,
+            confirmed: now,
+            since: now,
+            rejections: before.rejections + (applied.rejected.len() + applied.listen_errors.len()) as u64,
+            applied: applied.clone(),
+        };
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(standing);
+        applied
+    }
+
+    /// Starts what is new, tells what changed, and hands back who has to go once nothing leads there any more: with
+    /// whether what is stored of it has to go, too.
+    async fn start_and_configure(&self, snapshot: &Snapshot) -> Vec<(Arc<ChainControl>, bool)> {
+        let mut gone = Vec::new();
+        let mut changed = Vec::new();
+        {
+            let mut chains = self.chains();
+            let mut before = std::mem::take(&mut *chains);
+            for chain in &snapshot.chains {
+                let chain = Arc::new(chain.clone());
+                let control = match before.remove(&chain.id) {
+                    Some(member) if member.chain == chain => member.control,
+                    // the sessions of a chain that moves to another listener are its own affair: they leave
+                    Some(member) if member.chain.listener != chain.listener => {
+                        gone.push((member.control, false));
+                        self.start_chain(&chain)
+                    }
+                    Some(member) => {
+                        changed.push((Arc::clone(&member.control), Arc::clone(&chain)));
+                        member.control
+                    }
+                    None => self.start_chain(&chain),
+                };
+                chains.insert(chain.id.clone(), Member { chain, control });
+            }
+            gone.extend(before.into_values().map(|member| (member.control, true)));
+        }
+        join_all(
+            changed
+                .iter()
+                .map(|(control, chain)| control.configure(Arc::clone(chain))),
+        )
+        .await;
+        gone
+    }
+
+    fn start_chain(&self, chain: &Arc<Chain>) -> Arc<ChainControl> {
+        Arc::new(ChainControl::start(Arc::clone(chain), &self.around, &self.tasks))
+    }
+
+    /// Ends the data workers. Tasks must have ended before.
+    pub(super) async fn end(self: Arc<Self>) {
+        let Some(Self { around, .. }) = Arc::into_inner(self) else {
+            tracing::error!("a task outlived the proxy: its workers end with the process");
+            return;
+        };
+        if let Some(workers) = Arc::into_inner(around.workers) {
+            workers.stop().await;
+        }
+    }
+
+    fn chains(&self) -> MutexGuard<'_, BTreeMap<ChainId, Member>> {
+        self.chains.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long it has been running.
+    pub(crate) fn uptime(&self) -> std::time::Duration {
+        Instant::now().duration_since(self.started.mono)
+    }
+}
