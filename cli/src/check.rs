@@ -88,9 +88,9 @@ pub fn load(paths: &[PathBuf]) -> Result<Loaded, Vec<Mistake>> {
 /// The same, of what the files hold.
 pub fn load_sources(sources: &[Source]) -> Result<Loaded, Vec<Mistake>> {
     let (manifests, mut mistakes) = manifest::read(sources);
-    let resources = resources::build(&manifests, &mut mistakes);
+    let (resources, violations) = resources::build(&manifests, &mut mistakes);
     let compiled = compile(&resources, Profile::Standalone);
-    resources::report_refusals(&manifests, &compiled.refused, &mut mistakes);
+    resources::report(&manifests, &violations, &compiled.refused, &mut mistakes);
     if !mistakes.is_empty() {
         let place = |mistake: &Mistake| sources.iter().position(|source| source.name == mistake.file);
         mistakes.sort_by(|one, other| {
@@ -108,7 +108,7 @@ pub fn load_sources(sources: &[Source]) -> Result<Loaded, Vec<Mistake>> {
              ..
          }| match object {
             Object::Secret(secret) => Some(((namespace, name), secret)),
-            Object::Resource(_) => None,
+            Object::Resource(..) => None,
         },
     );
     Ok(Loaded {
@@ -147,3 +147,6 @@ pub fn print_mistakes(mistakes: &[Mistake]) {
     }
     eprintln!("{}", summary::count(mistakes));
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,8 @@
 //!
 //! The steps, each in its module: [`source`] finds and reads the files (the only step that touches the disk), [`tree`]
 //! parses YAML into trees that know their lines, [`object`] takes documents apart into objects, [`value`] reads their values as
-//! the schema says, [`metadata`] and [`secret`] check what no schema of ours describes.
+//! the schema says, [`metadata`] finds their names. Secrets are checked here; whether pools and chains keep the rules of their
+//! kinds is the next step's business ([`crate::check`]).
 
 pub mod mistake;
 pub mod source;
@@ -16,8 +17,9 @@ mod suggest;
 mod tree;
 mod value;
 
+pub use metadata::reduce;
 pub use mistake::{Mistake, Position};
-pub use object::{Manifest, Object, ObjectKind};
+pub use object::{Manifest, Object};
 pub use secret::Secret;
 pub use source::Source;
 

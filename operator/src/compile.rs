@@ -27,7 +27,7 @@ use std::fmt;
 use jiff::Timestamp;
 use kube::Resource;
 use kube::core::ObjectMeta;
-use switchyard_crds::{ProxyChain, ProxyPool, Reason};
+use switchyard_crds::{Kind, ProxyChain, ProxyPool, Reason};
 use switchyard_snapshot::Snapshot;
 
 pub use field::{FieldPath, Fields};
@@ -98,24 +98,6 @@ impl PoolKey {
 impl fmt::Display for PoolKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-/// The kinds of resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// A pool of proxies.
-    ProxyPool,
-    /// A way through a pool.
-    ProxyChain,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ProxyPool => "ProxyPool",
-            Self::ProxyChain => "ProxyChain",
-        })
     }
 }
 

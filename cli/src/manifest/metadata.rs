@@ -1,50 +1,63 @@
-//! An object's name and namespace.
+//! An object's name and namespace, and what else of its metadata is used.
 
 use serde_json::{Value, json};
-
-use super::object::ObjectKind;
 
 /// Where objects are that name no namespace.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// What a user writes; what only the API server writes may stand there (`kubectl get -o yaml` prints it) and is not looked at.
+/// Every field of metadata: what users write, and what an object brings along that was read from a cluster.
+pub const FIELDS: [&str; 15] = [
+    "name",
+    "namespace",
+    "labels",
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "managedFields",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// How metadata is read.
 pub fn schema() -> Value {
     let text = json!({"type": "string"});
     let texts = json!({"type": "object", "additionalProperties": text});
     json!({"type": "object", "properties": {
-        "name": text, "namespace": text, "labels": texts, "annotations": texts,
-        "creationTimestamp": text, "generation": {"type": "integer"},
-        "deletionGracePeriodSeconds": {}, "deletionTimestamp": {}, "finalizers": {}, "generateName": {},
-        "managedFields": {}, "ownerReferences": {}, "resourceVersion": {}, "selfLink": {}, "uid": {},
+        "name": text, "namespace": text, "labels": texts, "annotations": texts, "creationTimestamp": text,
     }})
 }
 
-/// Checks the metadata of an object, leaves in it only what is used, and returns namespace and name; what is not there
-/// is empty.
-pub fn check(
-    kind: ObjectKind,
-    object: &mut Value,
-    report: &mut impl FnMut(&str, String),
-) -> (String, String) {
-    let metadata = match object.get_mut("metadata") {
-        Some(Value::Object(metadata)) => metadata,
-        Some(_) => {
-            report("/metadata", "must be a mapping with at least a name".to_owned());
-            return Default::default();
-        }
-        None => {
-            report(
-                "/metadata",
-                "is missing: an object has at least metadata.name".to_owned(),
-            );
-            return Default::default();
-        }
+/// Namespace and name of an object; fills in the default namespace. What is not there, or no text, is empty.
+pub fn identity(object: &mut Value) -> (String, String) {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return (DEFAULT_NAMESPACE.to_owned(), String::new());
     };
-    for field in ["labels", "annotations"] {
-        check_texts(field, metadata.get(field), report);
+    if metadata.get("namespace").is_none_or(Value::is_null) {
+        metadata.insert("namespace".into(), DEFAULT_NAMESPACE.into());
     }
-    // A client that prints objects writes an unset time as null.
+    let text = |field: &str| {
+        metadata
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    (text("namespace"), text("name"))
+}
+
+/// Checks what says how old an object is, and takes out what only the API server writes and nobody here reads.
+pub fn reduce(object: &mut Value, report: &mut impl FnMut(&str, String)) {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
     metadata.retain(|field, value| {
+        // A client that prints objects writes an unset time as null.
         matches!(
             field.as_str(),
             "name" | "namespace" | "creationTimestamp" | "generation"
@@ -67,76 +80,5 @@ pub fn check(
     {
         report("/metadata/generation", "must be a whole number".to_owned());
         metadata.remove("generation");
-    }
-    let name = metadata.get("name").cloned();
-    let namespace = metadata
-        .entry("namespace")
-        .or_insert_with(|| DEFAULT_NAMESPACE.into())
-        .clone();
-    let namespace = check_name("/metadata/namespace", &namespace, is_label, report);
-    let Some(name) = name else {
-        report(
-            "/metadata/name",
-            "is missing: every object needs a name".to_owned(),
-        );
-        return (namespace, String::new());
-    };
-    let rule = match kind {
-        ObjectKind::Secret => is_subdomain,
-        // Services and pods are named after pools, so that a label is all that fits.
-        ObjectKind::ProxyPool | ObjectKind::ProxyChain => is_label,
-    };
-    let name = check_name("/metadata/name", &name, rule, report);
-    (namespace, name)
-}
-
-fn check_texts(field: &str, texts: Option<&Value>, report: &mut impl FnMut(&str, String)) {
-    match texts {
-        None | Some(Value::Null) => {}
-        Some(Value::Object(map)) => {
-            for (key, _) in map.iter().filter(|(_, value)| !value.is_string()) {
-                let key = key.replace('~', "~0").replace('/', "~1");
-                report(&format!("/metadata/{field}/{key}"), "must be text".to_owned());
-            }
-        }
-        Some(_) => report(
-            &format!("/metadata/{field}"),
-            "must map names to texts".to_owned(),
-        ),
-    }
-}
-
-fn check_name(
-    pointer: &str,
-    name: &Value,
-    rule: fn(&str) -> Result<(), &'static str>,
-    report: &mut impl FnMut(&str, String),
-) -> String {
-    let Some(text) = name.as_str() else {
-        report(pointer, "must be text".to_owned());
-        return String::new();
-    };
-    if let Err(words) = rule(text) {
-        report(pointer, format!("{text:?} {words}"));
-    }
-    text.to_owned()
-}
-
-/// RFC 1123 as Kubernetes reads it.
-fn is_label(text: &str) -> Result<(), &'static str> {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let ends = text.bytes().next().is_some_and(plain) && text.bytes().next_back().is_some_and(plain);
-    if ends && text.len() <= 63 && text.bytes().all(|b| plain(b) || b == b'-') {
-        Ok(())
-    } else {
-        Err("is no DNS label: write at most 63 of a-z, 0-9 and -, a letter or digit first and last")
-    }
-}
-
-fn is_subdomain(text: &str) -> Result<(), &'static str> {
-    if text.len() <= 253 && text.split('.').all(|label| is_label(label).is_ok()) {
-        Ok(())
-    } else {
-        Err("is no DNS name: write labels of a-z, 0-9 and -, joined by dots, at most 253 characters")
     }
 }

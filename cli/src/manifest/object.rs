@@ -4,61 +4,30 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use serde_json::{Value, json};
+use serde_json::Value;
+use switchyard_crds::Kind;
 use switchyard_operator::compile::FieldPath;
 
 use super::mistake::{Mistake, Position};
 use super::secret::{self, Secret};
 use super::suggest::suggestion;
 use super::tree::{Content, Node};
-use super::value::Converter;
+use super::value::convert;
 use super::{metadata, place};
 
-/// What a manifest may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ObjectKind {
-    /// A pool of proxies.
-    ProxyPool,
-    /// A way through a pool.
-    ProxyChain,
-    /// Keys and certificates.
-    Secret,
-}
-
-impl ObjectKind {
-    const ALL: [Self; 3] = [Self::ProxyPool, Self::ProxyChain, Self::Secret];
-
-    /// As manifests write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ProxyPool => "ProxyPool",
-            Self::ProxyChain => "ProxyChain",
-            Self::Secret => "Secret",
-        }
-    }
-
-    fn api_version(self) -> String {
-        match self {
-            Self::ProxyPool | Self::ProxyChain => {
-                format!("{}/{}", switchyard_crds::GROUP, switchyard_crds::VERSION)
-            }
-            Self::Secret => "v1".to_owned(),
-        }
-    }
-}
+/// Kinds that are read, as manifests write them.
+const KINDS: [&str; 3] = ["ProxyPool", "ProxyChain", secret::KIND];
 
 /// One object of a file, and where its fields stand.
 #[derive(Debug)]
 pub struct Manifest {
     /// The file it stands in.
     pub file: String,
-    /// What it is.
-    pub kind: ObjectKind,
     /// `default` where the user names none.
     pub namespace: String,
-    /// Empty where it is missing, which is reported.
+    /// Empty where it is missing.
     pub name: String,
-    /// Its content.
+    /// What it is.
     pub object: Object,
     root: Rc<Node>,
     /// Where the object stands in its document: `items[2]` of a List, else nothing.
@@ -68,9 +37,9 @@ pub struct Manifest {
 /// The content of an object.
 #[derive(Debug)]
 pub enum Object {
-    /// A pool or chain as the user wrote it, without status, before defaults.
-    Resource(Value),
-    /// Never printed.
+    /// A pool or chain as the user wrote it, without status, before defaults, not checked yet.
+    Resource(Kind, Value),
+    /// Checked, and never printed.
     Secret(Secret),
 }
 
@@ -81,26 +50,32 @@ impl Manifest {
         Mistake::at(&self.file, at, path.to_string(), message)
     }
 
-    /// Where the object begins.
-    pub fn at(&self) -> Position {
-        self.root.at
+    /// As manifests write it.
+    pub fn kind(&self) -> &'static str {
+        match self.object {
+            Object::Resource(kind, _) => kind.as_str(),
+            Object::Secret(_) => secret::KIND,
+        }
     }
 }
 
-/// Schemas by kind, as the API server has them, with metadata as far as it means something here.
-static SCHEMAS: LazyLock<HashMap<&'static str, Value>> = LazyLock::new(|| {
-    let crds = switchyard_crds::all_crds().into_iter();
-    let ours = crds.zip(["ProxyPool", "ProxyChain"]).filter_map(|(crd, kind)| {
+/// Schemas of our kinds, as the API server has them, with metadata as far as it means something here.
+static SCHEMAS: LazyLock<HashMap<String, Value>> = LazyLock::new(|| {
+    let schema = |crd| -> Option<(String, Value)> {
         let crd = serde_json::to_value(crd).ok()?;
+        let kind = crd.pointer("/spec/names/kind")?.as_str()?.to_owned();
         let mut schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema")?.clone();
-        let properties = schema.get_mut("properties")?.as_object_mut()?;
-        // The API server adds these to every definition by itself.
-        properties.insert("apiVersion".into(), json!({"type": "string"}));
-        properties.insert("kind".into(), json!({"type": "string"}));
-        properties.insert("metadata".into(), metadata::schema());
+        // Definitions leave metadata to the API server.
+        schema
+            .get_mut("properties")?
+            .as_object_mut()?
+            .insert("metadata".into(), metadata::schema());
         Some((kind, schema))
-    });
-    ours.chain([("Secret", secret::schema())]).collect()
+    };
+    switchyard_crds::all_crds()
+        .into_iter()
+        .filter_map(schema)
+        .collect()
 });
 
 /// Reads one document: an object, or a `List` of objects.
@@ -145,31 +120,25 @@ fn read_object(
     mistakes: &mut Vec<Mistake>,
 ) -> Option<Manifest> {
     let kind = kind_of(file, root, &base, mistakes)?;
-    let schema = SCHEMAS.get(kind.as_str()).unwrap_or(&Value::Null);
-    let mut converter = Converter {
-        file,
-        mistakes: Vec::new(),
-    };
-    let mut value = converter.convert(root, schema, &base);
-    mistakes.append(&mut converter.mistakes);
-    let mut report = |pointer: &str, words: String| {
-        let (path, at) = place::locate(root, &base, pointer);
-        mistakes.push(Mistake::at(file, at, path.to_string(), words));
-    };
-    let (namespace, name) = metadata::check(kind, &mut value, &mut report);
-    let object = match kind {
-        ObjectKind::Secret => Object::Secret(secret::read(&value, &mut report)),
-        ObjectKind::ProxyPool | ObjectKind::ProxyChain => {
+    let (object, (namespace, name)) = if let Ok(kind) = kind.parse::<Kind>() {
+        let mut value = convert(root, SCHEMAS.get(kind.as_str()).unwrap_or(&Value::Null));
+        if let Some(fields) = value.as_object_mut() {
             // Written by the system, never by a user; it stands in what `kubectl get -o yaml` prints.
-            if let Some(fields) = value.as_object_mut() {
-                fields.remove("status");
-            }
-            Object::Resource(value)
+            fields.remove("status");
         }
+        let identity = metadata::identity(&mut value);
+        (Object::Resource(kind, value), identity)
+    } else {
+        let mut value = convert(root, &secret::schema());
+        let identity = metadata::identity(&mut value);
+        let mut report = |pointer: &str, words: String| {
+            let (path, at) = place::locate(root, &base, pointer);
+            mistakes.push(Mistake::at(file, at, path.to_string(), words));
+        };
+        (Object::Secret(secret::read(&value, &mut report)), identity)
     };
     Some(Manifest {
         file: file.to_owned(),
-        kind,
         namespace,
         name,
         object,
@@ -178,82 +147,63 @@ fn read_object(
     })
 }
 
-fn kind_of(file: &str, root: &Node, base: &FieldPath, mistakes: &mut Vec<Mistake>) -> Option<ObjectKind> {
-    let mut report = |at: Position, field: &str, words: String| {
-        mistakes.push(Mistake::at(file, at, base.key(field).to_string(), words));
+fn kind_of(file: &str, root: &Node, base: &FieldPath, mistakes: &mut Vec<Mistake>) -> Option<&'static str> {
+    let mut report = |at: Position, path: FieldPath, words: String| {
+        mistakes.push(Mistake::at(file, at, path.to_string(), words));
     };
-    let known = ObjectKind::ALL.map(ObjectKind::as_str);
+    let known = KINDS.join(", ");
     if !matches!(root.content, Content::Mapping(_)) {
-        let words = "is no object: it has neither apiVersion nor kind";
-        mistakes.push(Mistake::at(file, root.at, base.to_string(), words));
-        return None;
-    }
-    let Some(entry) = root.get("kind") else {
         report(
             root.at,
-            "kind",
-            format!("is missing: write one of {}", known.join(", ")),
+            base.clone(),
+            format!("is no object: write one of {known}, each with apiVersion and kind"),
         );
+        return None;
+    }
+    let path = base.key("kind");
+    let Some(entry) = root.get("kind") else {
+        report(root.at, path, format!("is missing: write one of {known}"));
         return None;
     };
     let written = entry.value.text().unwrap_or_default();
-    let Some(kind) = ObjectKind::ALL.into_iter().find(|kind| kind.as_str() == written) else {
-        let near = suggestion(written, known.into_iter());
+    let kind = KINDS.into_iter().find(|kind| *kind == written);
+    if kind.is_none() {
+        let near = suggestion(written, KINDS.into_iter());
         let hint = near.map_or_else(
-            || format!("known are {}", known.join(", ")),
+            || format!("known are {known}"),
             |near| format!("did you mean {near}?"),
         );
         report(
             entry.key_at,
-            "kind",
+            path,
             format!("{written:?} is no kind that is read here; {hint}"),
         );
-        return None;
-    };
-    let right = kind.api_version();
-    match root.get("apiVersion") {
-        None => report(root.at, "apiVersion", format!("is missing: write {right}")),
-        Some(entry) if entry.value.text() != Some(&right) => {
-            let written = entry.value.text().unwrap_or_default();
-            report(
-                entry.key_at,
-                "apiVersion",
-                format!(
-                    "{written:?} is no version of {written_kind}: write {right}",
-                    written_kind = kind.as_str()
-                ),
-            );
-        }
-        Some(_) => return Some(kind),
     }
-    // The version is reported; what is below it can be checked all the same.
-    Some(kind)
+    kind
 }
 
 /// Leaves the first of each kind, namespace and name; names both places.
 pub fn refuse_duplicates(manifests: &mut Vec<Manifest>, mistakes: &mut Vec<Mistake>) {
-    let mut first: HashMap<(ObjectKind, String, String), (String, u32)> = HashMap::new();
+    let mut first: HashMap<(&'static str, String, String), (String, u32)> = HashMap::new();
     manifests.retain(|manifest| {
         let Manifest {
             file,
-            kind,
             namespace,
             name,
+            root,
             ..
         } = manifest;
+        // Without a name it is wrong already.
         if name.is_empty() {
             return true;
         }
-        let key = (*kind, namespace.clone(), name.clone());
+        let key = (manifest.kind(), namespace.clone(), name.clone());
         if let Some((other, line)) = first.get(&key) {
-            let words = format!(
-                "{} {namespace}/{name} is there already: {other}:{line}",
-                kind.as_str()
-            );
+            let words = format!("{} {namespace}/{name} is there already: {other}:{line}", key.0);
             mistakes.push(manifest.mistake("/metadata/name", words));
             return false;
         }
-        first.insert(key, (file.clone(), manifest.at().line));
+        first.insert(key, (file.clone(), root.at.line));
         true
     });
 }

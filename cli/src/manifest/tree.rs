@@ -75,9 +75,9 @@ impl Node {
         }
     }
 
-    /// Whether nothing is written here: an empty document, or a key without a value.
-    pub fn is_empty(&self) -> bool {
-        matches!(&self.content, Content::Plain(text) if text.is_empty())
+    /// Whether nothing is here: an empty document, or a key without a value (for which the parser writes `~`).
+    fn is_null(&self) -> bool {
+        matches!(&self.content, Content::Plain(text) if matches!(text.as_str(), "" | "~" | "null"))
     }
 
     fn new(at: Position, content: Content) -> Self {
@@ -374,7 +374,7 @@ impl<'a> Reader<'a> {
     fn finish(&mut self) -> Option<Rc<Node>> {
         let root = self.root.take();
         self.abandon();
-        let root = root.filter(|root| !root.is_empty())?;
+        let root = root.filter(|root| !root.is_null())?;
         if root.size <= MAX_VALUES {
             return Some(root);
         }

@@ -1,91 +1,37 @@
-//! In: a tree and the schema of what should stand there. Out: the value as JSON, and every field that the schema does
-//! not know.
+//! In: a tree and the schema of what should stand there. Out: the value as JSON.
 //!
 //! Plain scalars are read as the schema wants them: where it wants text, text they stay, so `Off`, `yes`, `07:00`, `1.2`
 //! and `0x10` need no quotes. (kubectl reads YAML 1.1, where a bare `Off` is a boolean; there, quote them.) Everywhere
-//! else the core schema of YAML 1.2 (§10.3.2) decides, in which only `true` and `false` are booleans.
+//! else the core schema of YAML 1.2 (§10.3.2) decides, in which only `true` and `false` are booleans. What the schema does
+//! not know is kept, for the rules to complain about.
 
 use serde_json::{Map, Number, Value};
-use switchyard_operator::compile::FieldPath;
 
-use super::mistake::Mistake;
-use super::suggest::suggestion;
 use super::tree::{Content, Node};
 
-/// Reads values of one file.
-pub struct Converter<'a> {
-    /// The file, for mistakes.
-    pub file: &'a str,
-    /// What was found wrong so far.
-    pub mistakes: Vec<Mistake>,
-}
-
-impl Converter<'_> {
-    /// The value of a tree whose schema (an `OpenAPI` v3 schema as in a `CustomResourceDefinition`) is given.
-    pub fn convert(&mut self, node: &Node, schema: &Value, path: &FieldPath) -> Value {
-        match &node.content {
-            Content::Text(text) => Value::String(text.clone()),
-            Content::Plain(text) if wants_text(schema) && !is_null(text) => Value::String(text.clone()),
-            Content::Plain(text) => core_schema(text),
-            Content::Sequence(items) => {
-                let schema = schema.get("items").unwrap_or(&Value::Null);
-                let each = |(index, item): (usize, &std::rc::Rc<Node>)| {
-                    self.convert(item, schema, &path.index(index))
-                };
-                Value::Array(items.iter().enumerate().map(each).collect())
-            }
-            Content::Mapping(_) => Value::Object(self.convert_mapping(node, schema, path)),
+/// The value of a tree by its schema: an `OpenAPI` v3 schema as in a `CustomResourceDefinition`; null: nothing is known.
+pub fn convert(node: &Node, schema: &Value) -> Value {
+    match &node.content {
+        Content::Text(text) => Value::String(text.clone()),
+        Content::Plain(text) if wants_text(schema) && !is_null(text) => Value::String(text.clone()),
+        Content::Plain(text) => core_schema(text),
+        Content::Sequence(items) => {
+            let schema = schema.get("items").unwrap_or(&Value::Null);
+            Value::Array(items.iter().map(|item| convert(item, schema)).collect())
+        }
+        Content::Mapping(entries) => {
+            let field = |key: &str| {
+                let named = schema.get("properties").and_then(|fields| fields.get(key));
+                named
+                    .or_else(|| schema.get("additionalProperties"))
+                    .unwrap_or(&Value::Null)
+            };
+            let each = entries
+                .iter()
+                .map(|entry| (entry.key.clone(), convert(&entry.value, field(&entry.key))));
+            Value::Object(each.collect::<Map<_, _>>())
         }
     }
-
-    fn convert_mapping(&mut self, node: &Node, schema: &Value, path: &FieldPath) -> Map<String, Value> {
-        let mut map = Map::new();
-        let Content::Mapping(entries) = &node.content else {
-            return map;
-        };
-        for entry in entries {
-            let path = path.key(&entry.key);
-            match known(schema, &entry.key) {
-                Known::Field(schema) => {
-                    let value = self.convert(&entry.value, schema, &path);
-                    map.insert(entry.key.clone(), value);
-                }
-                Known::No(fields) => {
-                    let words = match suggestion(&entry.key, fields.keys().map(String::as_str)) {
-                        Some(near) => format!("unknown field; did you mean {near}?"),
-                        None => format!("unknown field; known here: {}", names(fields)),
-                    };
-                    self.mistakes
-                        .push(Mistake::at(self.file, entry.key_at, path.to_string(), words));
-                }
-            }
-        }
-        map
-    }
-}
-
-/// What a schema says of a key.
-enum Known<'a> {
-    Field(&'a Value),
-    No(&'a Map<String, Value>),
-}
-
-fn known<'a>(schema: &'a Value, key: &str) -> Known<'a> {
-    let fields = schema.get("properties").and_then(Value::as_object);
-    if let Some(field) = fields.and_then(|fields| fields.get(key)) {
-        return Known::Field(field);
-    }
-    let open = schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
-    match (schema.get("additionalProperties"), fields) {
-        (Some(schema), _) => Known::Field(schema),
-        (None, Some(fields)) if !open => Known::No(fields),
-        _ => Known::Field(&Value::Null),
-    }
-}
-
-fn names(fields: &Map<String, Value>) -> String {
-    let names: Vec<&str> = fields.keys().map(String::as_str).collect();
-    names.join(", ")
 }
 
 fn wants_text(schema: &Value) -> bool {

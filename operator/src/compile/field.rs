@@ -76,6 +76,10 @@ impl Fields {
     }
 
     fn collect(&mut self, value: &Value, path: &FieldPath) {
+        // A null counts as absent, as for the API server.
+        if value.is_null() {
+            return;
+        }
         self.0.insert(path.pointer().to_owned());
         match value {
             Value::Object(map) => map
@@ -111,10 +115,11 @@ mod tests {
 
     #[test]
     fn fields_are_those_written_and_no_others() {
-        let fields = Fields::written(&serde_json::json!({"spec": {"listeners": [{"port": 1}]}}));
+        let fields = Fields::written(&serde_json::json!({"spec": {"listeners": [{"port": 1}], "dns": null}}));
         let listener = FieldPath::spec().key("listeners").index(0);
         assert!(fields.has(&listener.key("port")));
         assert!(!fields.has(&listener.key("name")));
+        assert!(!fields.has(&FieldPath::spec().key("dns")));
         assert!(!fields.has(&FieldPath::spec().key("listeners").index(1)));
     }
 }

@@ -42,8 +42,8 @@ pub fn compile(spec: &Spec, path: &FieldPath, profile: Profile, faults: &mut Fau
     };
     if accept_proxy != AcceptProxy::None && trusted_sources.is_empty() {
         faults.invalid(
-            path.key("proxyProtocol"),
-            "needs trustedSources: name the networks whose PROXY headers count",
+            path.key("trustedSources"),
+            "must be given with proxyProtocol: name the networks whose headers count",
         );
     }
     let networks = |faults: &mut Faults<'_>, field: &str, texts: &[String]| {

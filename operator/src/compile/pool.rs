@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use switchyard_crds::proxypool::{Affinity as AffinitySpec, AffinityBy, Drain, Snat};
-use switchyard_crds::{ProxyPool, ProxyPoolSpec};
+use switchyard_crds::{Kind, ProxyPool, ProxyPoolSpec};
 use switchyard_snapshot::{Affinity, Listener, Pool};
 
 use super::faults::Faults;
-use super::{FieldPath, Given, Kind, ObjectKey, PoolKey, Profile, Refusal, access, by_age, listener, ports};
+use super::{FieldPath, Given, ObjectKey, PoolKey, Profile, Refusal, access, by_age, listener, ports};
 
 /// A pool on which chains can be hung.
 pub struct CompiledPool {

@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 
 use switchyard_crds::proxychain::PoolRef;
-use switchyard_crds::{ProxyChain, Reason};
+use switchyard_crds::{Kind, ProxyChain, Reason};
 use switchyard_snapshot::{Chain, ChainId, Listener, Protocol, Snapshot};
 
 use super::faults::Faults;
 use super::pool::{CompiledPool, Pools};
-use super::{FieldPath, Given, Kind, ObjectKey, PoolKey, Refusal, Resources, by_age, chain};
+use super::{FieldPath, Given, ObjectKey, PoolKey, Refusal, Resources, by_age, chain};
 
 /// Names taken so far: by pool, listener and name; the empty name is the listener's default.
 type Taken = BTreeMap<(PoolKey, String, String), ChainId>;
@@ -62,8 +62,8 @@ fn attach_one(
     let Some(pool_ref) = &spec.pool_ref else {
         if spec.remote.is_none() {
             faults.invalid(
-                FieldPath::spec().key("poolRef"),
-                "must be given: name the pool whose clients come here",
+                FieldPath::spec(),
+                "poolRef must be given: name the pool whose clients come here",
             );
         }
         return None;

@@ -4,8 +4,8 @@
 //! [`super::faults::Faults`]), and a field that is about the cluster is accepted everywhere, because one manifest serves both, but
 //! a standalone run says that it has no effect.
 
-use super::{FieldPath, Given, Kind, Note, ObjectKey, Resources};
-use switchyard_crds::ProxyPool;
+use super::{FieldPath, Given, Note, ObjectKey, Resources};
+use switchyard_crds::{Kind, ProxyPool};
 
 /// Fields of a pool's spec that are about the cluster, and why they have no effect without one.
 const CLUSTER_ONLY: [(&str, &str); 3] = [
