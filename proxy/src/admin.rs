@@ -24,6 +24,9 @@ use tokio_util::sync::CancellationToken;
 use crate::app::Running;
 use pages::Page;
 
+/// Where admin endpoints listen unless they are told otherwise, on loopback.
+pub const DEFAULT_PORT: u16 = 17000;
+
 /// Requests served at once; more wait to be accepted.
 const CONNECTIONS: usize = 64;
 

@@ -25,17 +25,17 @@ pub struct ProxyConfig {
     pub name: String,
     /// Where listeners without addresses of their own are bound; none: on all local addresses.
     pub bind: Option<IpAddr>,
-    /// The address others shall use for this proxy; none: the bound one.
-    pub advertise: Option<IpAddr>,
     /// Where the admin endpoints listen. Loopback unless you mean it: they tell everything, and drain on request.
     pub admin: SocketAddr,
     /// Data workers, one thread each.
     pub workers: NonZeroUsize,
     /// Where epochs are kept, so that a restart goes on where we are; none: nothing is kept.
     pub state_dir: Option<PathBuf>,
-    /// Descriptors it may have open; proxies of one process share what the process has.
+    /// Descriptors it may have open: a share of what [`crate::socket::raise_descriptor_limit`] returned, where several
+    /// proxies share one process.
     pub descriptors: u64,
-    /// Where a line per connection goes; none: nowhere. Proxies of one process may share one.
+    /// Where a line per connection goes; none: nowhere. Clones of one log may serve several proxies; its writer ends
+    /// once all of them are gone.
     pub access_log: Option<AccessLog>,
     /// Shared by all proxies of the process.
     pub resolver: Resolver,

@@ -113,7 +113,6 @@ fn config(resolver: &Resolver) -> ProxyConfig {
     ProxyConfig {
         name: "pool-0".into(),
         bind: None,
-        advertise: None,
         admin: "127.0.0.1:0".parse().unwrap(),
         workers: NonZeroUsize::new(2).unwrap(),
         state_dir: None,
