@@ -10,6 +10,8 @@
 
 pub mod common;
 pub mod condition;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
 mod kind;
 pub mod manifest;
 pub mod offline;

@@ -8,14 +8,6 @@ use serde_json::Value;
 
 use crate::{Kind, all_crds};
 
-pub(crate) const POOL: &str = include_str!("tests/pool.yaml");
-pub(crate) const CHAIN: &str = include_str!("tests/chain.yaml");
-pub(crate) const REMOTE: &str = include_str!("tests/remote.yaml");
-
-pub(crate) fn yaml(text: &str) -> Value {
-    serde_saphyr::from_str(text).unwrap()
-}
-
 /// The schema of a kind, as its file holds it.
 pub(crate) fn schema(kind: Kind) -> Value {
     let crd = all_crds()

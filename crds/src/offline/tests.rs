@@ -1,79 +1,17 @@
 //! Every rule refuses what it is there to refuse, at the field it is about and in words that help, and accepts the rest.
 
-mod cases;
-
 use serde_json::{Value, json};
 
 use super::{Violation, apply_defaults, to_pointer, validate, validate_update};
 use crate::{
     Kind,
-    tests::{CHAIN, POOL, REMOTE, yaml},
+    fixtures::{Base, CASES, Case, POOL, set, yaml},
 };
-use cases::{Base, CHANGES, Case};
-
-/// The manifest a case changes.
-fn base(base: Base) -> (Kind, Value) {
-    let kind = match base {
-        Base::Pool | Base::Sidecar => Kind::ProxyPool,
-        Base::Chain | Base::Remote | Base::FullChain => Kind::ProxyChain,
-    };
-    let spec = match base {
-        Base::Pool => json!({"listeners": [{"name": "sync", "port": 8443}, {"name": "web", "port": 80}]}),
-        Base::Sidecar => {
-            json!({"workload": {"kind": "Sidecar"}, "listeners": [{"name": "sync", "port": 8443}]})
-        }
-        Base::Chain => json!({"poolRef": {"name": "p"}, "backends": [
-            {"name": "a", "host": "a.example", "port": 1}, {"name": "b", "srv": "_x._tcp.example"}]}),
-        Base::Remote => yaml(REMOTE)["spec"].clone(),
-        Base::FullChain => yaml(CHAIN)["spec"].clone(),
-    };
-    (
-        kind,
-        json!({"apiVersion": "switchyard.dev/v1alpha1", "kind": kind.as_str(), "metadata": {"name": "x"}, "spec": spec}),
-    )
-}
-
-/// Sets what a JSON pointer names, making the maps on the way; `-` appends to a list; `null` removes.
-fn set(value: &mut Value, pointer: &str, new: Value) {
-    let (parents, last) = pointer.rsplit_once('/').unwrap();
-    let mut at = value;
-    for segment in parents.split('/').skip(1) {
-        at = match at {
-            Value::Array(items) => &mut items[segment.parse::<usize>().unwrap()],
-            other => {
-                if other[segment].is_null() {
-                    other[segment] = json!({});
-                }
-                &mut other[segment]
-            }
-        };
-    }
-    match (at, new) {
-        (Value::Array(items), new) if last == "-" => items.push(new),
-        (Value::Array(items), new) => items[last.parse::<usize>().unwrap()] = new,
-        (Value::Object(fields), Value::Null) => drop(fields.remove(last)),
-        (other, new) => other[last] = new,
-    }
-}
-
-fn changed(case: &Case) -> (Kind, Value) {
-    let (kind, mut manifest) = base(case.base);
-    for (pointer, new) in case.changes {
-        set(&mut manifest, pointer, serde_saphyr::from_str(new).unwrap());
-    }
-    (kind, manifest)
-}
 
 #[test]
 fn bases_are_valid() {
-    for one in [
-        Base::Pool,
-        Base::Sidecar,
-        Base::Chain,
-        Base::Remote,
-        Base::FullChain,
-    ] {
-        let (kind, manifest) = base(one);
+    for one in Base::ALL {
+        let (kind, manifest) = one.manifest();
         assert_eq!(validate(kind, &manifest), [], "{one:?}");
     }
 }
@@ -81,8 +19,8 @@ fn bases_are_valid() {
 #[test]
 fn every_case_is_judged_as_it_should_be() {
     let mut wrong = Vec::new();
-    for case in CHANGES {
-        let (kind, manifest) = changed(case);
+    for case in CASES {
+        let (kind, manifest) = case.manifest();
         let found = validate(kind, &manifest);
         let expected = case.violations;
         let as_expected = found.len() == expected.len()
@@ -104,9 +42,9 @@ fn every_case_is_judged_as_it_should_be() {
 /// A rule that no case breaks is a rule that nobody has seen work.
 #[test]
 fn every_rule_is_broken_by_a_case() {
-    let broken: Vec<String> = CHANGES
+    let broken: Vec<String> = CASES
         .iter()
-        .map(changed)
+        .map(Case::manifest)
         .flat_map(|(kind, manifest)| validate(kind, &manifest))
         .map(|violation| violation.message)
         .collect();
@@ -127,7 +65,7 @@ fn every_rule_is_broken_by_a_case() {
 
 #[test]
 fn the_kind_of_workload_cannot_change() {
-    let (kind, old) = base(Base::Pool);
+    let (kind, old) = Base::Pool.manifest();
     let mut new = old.clone();
     set(&mut new, "/spec/workload/kind", json!("DaemonSet"));
     assert_eq!(validate(kind, &new), []);
@@ -209,7 +147,7 @@ fn booleans_of_yaml_1_1_are_named_where_a_text_belongs() {
 
 #[test]
 fn a_null_is_an_absent_field() {
-    let (kind, mut manifest) = base(Base::Chain);
+    let (kind, mut manifest) = Base::Chain.manifest();
     manifest["spec"]["group"] = Value::Null;
     manifest["spec"]["health"] = json!({"interval": null});
     assert_eq!(validate(kind, &manifest), []);

@@ -1,7 +1,7 @@
 //! What follows from a chain alone.
 
 use super::{BackendTarget, MonitorKind, ProxyChainSpec, RedirectReturn};
-use crate::tests::{CHAIN, yaml};
+use crate::fixtures::{CHAIN, yaml};
 
 fn spec() -> ProxyChainSpec {
     serde_json::from_value(yaml(CHAIN)["spec"].clone()).unwrap()

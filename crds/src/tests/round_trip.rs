@@ -2,8 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{CHAIN, POOL, REMOTE, nodes, schema, yaml};
-use crate::{Kind, ProxyChain, ProxyPool, offline};
+use super::{nodes, schema};
+use crate::{
+    Kind, ProxyChain, ProxyPool,
+    fixtures::{self, CHAIN, POOL, REMOTE, yaml},
+    offline,
+};
 
 /// Through the types and back.
 fn through(kind: Kind, value: &Value) -> Value {
@@ -67,42 +71,7 @@ fn has(value: &Value, path: &str) -> bool {
 
 #[test]
 fn an_object_without_its_defaults_is_the_same_object_with_them() {
-    let manifests = [
-        (
-            Kind::ProxyPool,
-            json!({"listeners": [{"name": "sync", "port": 8443}]}),
-        ),
-        (
-            Kind::ProxyPool,
-            json!({
-                "workload": {}, "accessPoint": {"service": {}}, "directAddress": [{"type": "PodIP"}],
-                "listeners": [{"name": "sync", "port": 443, "tls": {"certificateRefs": [{"name": "c"}]}},
-                              {"name": "socks", "port": 1080, "protocol": "SOCKS", "forward": {}}],
-                "affinity": {}, "dns": {}, "snat": {}, "guests": {}, "peers": {}, "drain": {},
-            }),
-        ),
-        (
-            Kind::ProxyChain,
-            json!({"poolRef": {"name": "p"}, "backends": [{"name": "a", "host": "h.example", "port": 1}]}),
-        ),
-        (
-            Kind::ProxyChain,
-            json!({
-                "poolRef": {"name": "p"}, "backends": [{"name": "a", "host": "h.example", "port": 1, "tls": {}}], "resolution": {},
-                "health": {"monitors": [{"tcp": {}}, {"http": {}}, {"tls": {}}, {"grpc": {}}], "passive": {}},
-                "connect": {}, "failover": {}, "schedule": {"starts": [{"days": ["Mon"], "at": "07:00"}]}, "redirect": {},
-                "drainVanished": {},
-            }),
-        ),
-        (
-            Kind::ProxyChain,
-            json!({"group": "g", "remote": {"addresses": ["h.example:1"]}}),
-        ),
-    ];
-    for (kind, spec) in manifests {
-        let bare = json!({
-            "apiVersion": "switchyard.dev/v1alpha1", "kind": kind.as_str(), "metadata": {"name": "x"}, "spec": spec,
-        });
+    for (kind, bare) in fixtures::bare() {
         assert_eq!(offline::validate(kind, &bare), []);
         let mut filled = bare.clone();
         offline::apply_defaults(kind, &mut filled);
