@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::testing::dns::DnsServer;
+use crate::testing::dns::{DnsServer, Mood};
 use crate::testing::eventually;
 use crate::testing::rig::{self, ask, client, rest, within};
 
@@ -445,6 +445,54 @@ async fn sessions_to_an_address_that_left_dns_are_moved_at_the_set_pace() {
     let (_, metrics) = request(&proxy, "GET", "/metrics").await;
     let line = format!("switchyard_sessions_moved_total{{chain=\"test/c\",reason=\"vanished\"}} {SESSIONS}");
     assert!(metrics.contains(&line), "{metrics}");
+    within(proxy.stop()).await;
+    resolver.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_says_what_it_waits_for_and_starts_without_dns() {
+    let dns = DnsServer::start().await;
+    dns.mood(Mood::Silent);
+    dns.set_a("db.example.", 1, &["127.0.0.1"]).await;
+    let server = Server::start("server").await;
+    let resolver = Resolver::start();
+    let sync = listener("sync");
+    let mut waiting = chain(
+        "c",
+        &sync,
+        vec![backend("db", 0, "db.example", server.address.port())],
+    );
+    waiting.resolution.nameservers = vec![dns.address];
+    let proxy = Proxy::start(config(&resolver), snapshot(vec![sync.clone()], vec![waiting]))
+        .await
+        .unwrap();
+    let (status, body) = request(&proxy, "GET", "/readyz").await;
+    assert_eq!(status, 503);
+    assert!(
+        body.contains("chain test/c: the first answer for db.example"),
+        "{body}"
+    );
+    within(proxy.ready()).await;
+    let endpoints = json(&proxy, "/endpoints").await;
+    assert_eq!(endpoints["chains"][0]["endpoints"].as_array().unwrap().len(), 0);
+    dns.mood(Mood::Answer);
+    // clients wait for nobody longer than connect.timeout, so ask until DNS has been asked again
+    let served = async {
+        loop {
+            // refused with a reset, which may come as early as in connect
+            let mut name = [0; 6];
+            if let Ok(mut stream) = TcpStream::connect(local(&sync)).await
+                && stream.read_exact(&mut name).await.is_ok()
+            {
+                return name;
+            }
+            tokio::time::sleep(SECOND / 50).await;
+        }
+    };
+    assert_eq!(
+        tokio::time::timeout(SECOND * 10, served).await.unwrap(),
+        *b"server"
+    );
     within(proxy.stop()).await;
     resolver.stop().await;
 }

@@ -133,6 +133,11 @@ impl ChainControl {
             transitions: Arc::clone(&transitions),
             version: state.view().version,
             answered: BTreeSet::new(),
+            watched: Watched {
+                chain: Arc::clone(&chain),
+                version: 0,
+                endpoints: Vec::new(),
+            },
             chain,
             state,
             probers,
@@ -216,10 +221,27 @@ struct ChainTask {
     /// Which questions have been answered, or failed, since the task started.
     answered: BTreeSet<Question>,
     probers: Probers,
+    watched: Watched,
     mover: Mover,
     kept: watch::Sender<Kept>,
     transitions: Arc<TransitionCounters>,
     waiting: watch::Sender<Option<String>>,
+}
+
+/// What probes and mover were last told of; most events change none of it.
+struct Watched {
+    chain: Arc<Chain>,
+    /// Of the view.
+    version: u64,
+    endpoints: Vec<EndpointId>,
+}
+
+impl Watched {
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.chain, &other.chain)
+            && self.version == other.version
+            && self.endpoints == other.endpoints
+    }
 }
 
 /// What the task wakes up for.
@@ -351,15 +373,23 @@ impl ChainTask {
         };
         self.lookups.ask(&questions, clamp);
         let probed = self.state.probed(now);
-        let targets = probed.iter().map(|p| (p.endpoint.id, self.target(&p.endpoint)));
-        let targets: BTreeMap<EndpointId, Target> = targets.collect();
-        self.probers.watch(&targets, health);
-        let candidates = view
-            .candidates
-            .iter()
-            .map(|candidate| Arc::clone(&candidate.endpoint));
-        self.mover
-            .know(candidates.chain(probed.iter().map(|p| Arc::clone(&p.endpoint))));
+        let watched = Watched {
+            chain: Arc::clone(&self.chain),
+            version: self.version,
+            endpoints: probed.iter().map(|p| p.endpoint.id).collect(),
+        };
+        if !watched.is(&self.watched) {
+            let targets = probed.iter().map(|p| (p.endpoint.id, self.target(&p.endpoint)));
+            let targets: BTreeMap<EndpointId, Target> = targets.collect();
+            self.probers.watch(&targets, health);
+            let candidates = view
+                .candidates
+                .iter()
+                .map(|candidate| Arc::clone(&candidate.endpoint));
+            let all = candidates.chain(probed.iter().map(|p| Arc::clone(&p.endpoint)));
+            self.mover.know(all);
+            self.watched = watched;
+        }
         let leaving = self
             .state
             .leaving()
@@ -449,6 +479,6 @@ fn close_reason(why: LeaveReason) -> CloseReason {
         LeaveReason::FailedBack => CloseReason::Failback,
         LeaveReason::Switched => CloseReason::Switched,
         LeaveReason::Suspended => CloseReason::Suspended,
-        LeaveReason::Unconfigured => CloseReason::ChainRemoved,
+        LeaveReason::Unconfigured => CloseReason::EndpointRemoved,
     }
 }

@@ -120,6 +120,8 @@ pub enum CloseReason {
     EndpointDown,
     /// The endpoint's address left DNS.
     Vanished,
+    /// The endpoint's backend is gone from the configuration.
+    EndpointRemoved,
     /// The chain is gone from the configuration.
     ChainRemoved,
     /// The proxy drains or stops.
@@ -128,12 +130,13 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All of them, in the order of their values.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Failback,
         Self::Switched,
         Self::Suspended,
         Self::EndpointDown,
         Self::Vanished,
+        Self::EndpointRemoved,
         Self::ChainRemoved,
         Self::Draining,
     ];
@@ -158,7 +161,7 @@ pub enum End {
 
 impl End {
     /// All of them, in the order of [`End::index`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ClientClosed,
         Self::BackendClosed,
         Self::ClientReset,
@@ -169,6 +172,7 @@ impl End {
         Self::Moved(CloseReason::Suspended),
         Self::Moved(CloseReason::EndpointDown),
         Self::Moved(CloseReason::Vanished),
+        Self::Moved(CloseReason::EndpointRemoved),
         Self::Moved(CloseReason::ChainRemoved),
         Self::Moved(CloseReason::Draining),
     ];
@@ -198,6 +202,7 @@ impl End {
             Self::Moved(CloseReason::Suspended) => "moved:suspended",
             Self::Moved(CloseReason::EndpointDown) => "moved:endpointDown",
             Self::Moved(CloseReason::Vanished) => "moved:vanished",
+            Self::Moved(CloseReason::EndpointRemoved) => "moved:endpointRemoved",
             Self::Moved(CloseReason::ChainRemoved) => "moved:chainRemoved",
             Self::Moved(CloseReason::Draining) => "moved:draining",
         }
