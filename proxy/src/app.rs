@@ -137,6 +137,14 @@ impl Proxy {
                 () = cancelled.cancelled() => {}
             }
         });
+        let listening = Arc::clone(&running);
+        let cancelled = tasks.cancelled();
+        tasks.spawn("listener retry", async move {
+            tokio::select! {
+                () = listening.keep_listening() => {}
+                () = cancelled.cancelled() => {}
+            }
+        });
         Ok(Self {
             running,
             tasks,

@@ -106,7 +106,7 @@ impl Life {
         first
     }
 
-    /// Drains, once it was asked for.
+    /// Drains, once it was asked for and nobody new is accepted any more.
     pub async fn run(&self, workers: &Workers) {
         let Phase::Draining { deadline, .. } = self.phase() else {
             return;
@@ -115,7 +115,6 @@ impl Life {
             deadline_s = deadline.duration_since(Instant::now()).as_secs(),
             "draining"
         );
-        workers.stop_accepting().await;
         let left = tokio::select! {
             left = workers.drain(deadline) => left,
             () = self.hurry.cancelled() => workers.drain(Instant::now()).await,

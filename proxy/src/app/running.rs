@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use switchyard_snapshot::{Chain, ChainId, Snapshot};
@@ -13,13 +13,16 @@ use super::{Applied, ProxyConfig, StartError};
 use crate::chain::state::ChainReport;
 use crate::chain::task::{ChainControl, Surroundings};
 use crate::clock::Now;
-use crate::drain::Life;
+use crate::drain::{Life, Phase};
 use crate::monitor::prober::ProbeCounters;
 use crate::resolve::Resolver;
 use crate::route::Routing;
 use crate::state_dir::StateDir;
 use crate::tasks::Tasks;
 use crate::worker::{WorkerConfig, Workers};
+
+/// A listener that could not be bound is tried again after this long.
+const LISTEN_AGAIN: Duration = Duration::from_secs(2);
 
 /// The parts of one proxy.
 #[derive(Debug)]
@@ -31,8 +34,8 @@ pub(crate) struct Running {
     life: Arc<Life>,
     chains: Mutex<BTreeMap<ChainId, Member>>,
     standing: Mutex<Arc<Standing>>,
-    /// Snapshots are applied one after the other.
-    applying: AsyncMutex<()>,
+    /// Whoever changes what listens holds this: snapshots are applied one after the other, and none once it drains.
+    applying: Arc<AsyncMutex<()>>,
 }
 
 #[derive(Clone, Debug)]
@@ -96,7 +99,7 @@ impl Running {
                 applied: Applied::default(),
                 rejections: 0,
             })),
-            applying: AsyncMutex::new(()),
+            applying: Arc::default(),
         })
     }
 
@@ -169,10 +172,17 @@ impl Running {
             .map_or_else(Default::default, |s| s.pool.drain_timeout);
         if self.life.request(time) {
             let (life, workers) = (Arc::clone(&self.life), Arc::clone(self.workers()));
-            let cancelled = self.tasks.cancelled();
+            let (applying, cancelled) = (Arc::clone(&self.applying), self.tasks.cancelled());
             self.tasks.spawn("drain", async move {
+                let work = async {
+                    // a snapshot that is being applied may still open listeners
+                    let applying = applying.lock().await;
+                    workers.stop_accepting().await;
+                    drop(applying);
+                    life.run(&workers).await;
+                };
                 tokio::select! {
-                    () = life.run(&workers) => {}
+                    () = work => {}
                     () = cancelled.cancelled() => {}
                 }
             });
@@ -182,6 +192,10 @@ impl Running {
     /// Makes what runs that of `snapshot`.
     pub(super) async fn apply(&self, snapshot: Snapshot) -> Applied {
         let _one_at_a_time = self.applying.lock().await;
+        if self.is_leaving() {
+            tracing::warn!("a new configuration is not applied: the proxy drains");
+            return self.standing().applied.clone();
+        }
         let now = Now::read();
         let (snapshot, rejected) = snapshot.validate();
         let before = self.standing();
@@ -189,29 +203,20 @@ impl Running {
             && before.applied.rejected == rejected
             && before.applied.listen_errors.is_empty()
         {
-            let standing = Standing {
+            self.stand(Standing {
                 confirmed: now,
                 ..(*before).clone()
-            };
-            *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(standing);
+            });
             return before.applied.clone();
         }
         let gone = self.start_and_configure(&snapshot).await;
-        let handles: HashMap<_, _> = {
-            let chains = self.chains();
-            let handles = chains
-                .iter()
-                .map(|(id, member)| (id.clone(), Arc::clone(&member.control.handle)));
-            handles.collect()
-        };
-        let routing = Arc::new(Routing::new(&snapshot, &handles));
-        let errors = self.workers().apply(routing).await;
+        let listen_errors = self.route(&snapshot).await;
         for (control, forget) in gone {
             control.remove(forget).await;
         }
         let applied = Applied {
             rejected,
-            listen_errors: errors.iter().map(ToString::to_string).collect(),
+            listen_errors,
         };
         for why in applied
             .rejected
@@ -221,16 +226,61 @@ impl Running {
         {
             tracing::error!(why, "part of the configuration does not run");
         }
-        let standing = Standing {
+        self.stand(Standing {
             snapshot: Some(Arc::new(snapshot)),
             generation: before.generation + 1,
             confirmed: now,
             since: now,
             rejections: before.rejections + (applied.rejected.len() + applied.listen_errors.len()) as u64,
             applied: applied.clone(),
-        };
-        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(standing);
+        });
         applied
+    }
+
+    /// Tells data workers what leads where; what could not be bound.
+    async fn route(&self, snapshot: &Snapshot) -> Vec<String> {
+        let handles: HashMap<_, _> = {
+            let chains = self.chains();
+            let handles = chains
+                .iter()
+                .map(|(id, member)| (id.clone(), Arc::clone(&member.control.handle)));
+            handles.collect()
+        };
+        let errors = self
+            .workers()
+            .apply(Arc::new(Routing::new(snapshot, &handles)))
+            .await;
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    /// Tries again, now and then, to bind what could not be bound; never ends.
+    pub(super) async fn keep_listening(&self) {
+        loop {
+            tokio::time::sleep(LISTEN_AGAIN).await;
+            let _one_at_a_time = self.applying.lock().await;
+            let before = self.standing();
+            let Some(snapshot) = &before.snapshot else {
+                continue;
+            };
+            if before.applied.listen_errors.is_empty() || self.is_leaving() {
+                continue;
+            }
+            let listen_errors = self.route(snapshot).await;
+            if listen_errors.is_empty() {
+                tracing::info!("every listener is bound now");
+            }
+            let mut standing = (*before).clone();
+            standing.applied.listen_errors = listen_errors;
+            self.stand(standing);
+        }
+    }
+
+    fn is_leaving(&self) -> bool {
+        matches!(self.life.phase(), Phase::Draining { .. } | Phase::Drained)
+    }
+
+    fn stand(&self, standing: Standing) {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(standing);
     }
 
     /// Starts what is new, tells what changed, and hands back who has to go once nothing leads there any more: with
@@ -289,7 +339,7 @@ impl Running {
     }
 
     /// How long it has been running.
-    pub(crate) fn uptime(&self) -> std::time::Duration {
+    pub(crate) fn uptime(&self) -> Duration {
         Instant::now().duration_since(self.started.mono)
     }
 }

@@ -250,6 +250,15 @@ async fn a_change_touches_nobody_but_its_subject() {
         "closed in order"
     );
     ask(&mut on_a, "still").await;
+    // which is had as soon as it is free
+    let freed = SocketAddr::from((Ipv4Addr::LOCALHOST, fewer.listeners[3].port));
+    drop(taken);
+    let bound = || inodes(freed.port()).len() == 2;
+    eventually("the freed port is bound", SECOND * 5, bound).await;
+    assert_eq!(
+        json(&proxy, "/snapshot").await["listenErrors"],
+        serde_json::json!([])
+    );
     // a breaks a rule: it is out, c goes on
     fewer.chains[0].failover.pace = 0;
     fewer.listeners.pop();
@@ -341,6 +350,13 @@ async fn a_drain_waits_for_sessions_and_hurries_when_asked_twice() {
         let refused = || std::net::TcpStream::connect(local(&sync)).is_err();
         eventually("nobody new is taken", SECOND, refused).await;
         ask(&mut session, "still").await;
+        assert!(
+            proxy
+                .apply(snapshot(vec![sync.clone()], Vec::new()))
+                .await
+                .is_clean()
+        );
+        assert!(refused(), "a change of the configuration opens nothing");
         let (status, body) = request(&proxy, "GET", "/readyz").await;
         let body: Value = serde_json::from_str(&body).unwrap();
         assert_eq!((status, &body["sessions"]), (503, &1.into()));
