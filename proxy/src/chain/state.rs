@@ -66,7 +66,10 @@ impl ChainState {
     /// A chain that starts, going on where an earlier run stopped. Orders it has are handed out by the first
     /// [`ChainState::handle`].
     pub fn new(chain: Arc<Chain>, stored: Option<Stored>, now: Now) -> Self {
-        let machine = Machine::new(&tiers(&chain), stored.as_ref(), now);
+        let tiers = tiers(&chain);
+        let first = manual_tier(&chain).filter(|_| chain.failover.mode == Mode::Manual);
+        let first = first.or(tiers.first().copied()).unwrap_or(0);
+        let machine = Machine::new(first, &tiers, stored.as_ref(), now);
         let roster = Roster::default();
         let mut state = Self {
             calendar: calendar(&chain),
@@ -128,6 +131,7 @@ impl ChainState {
         let before = std::mem::replace(&mut self.chain, chain);
         if before.schedule != self.chain.schedule {
             self.calendar = calendar(&self.chain);
+            self.machine.recalendar();
         }
         let monitors = &self.chain.health.monitors;
         self.roster.remonitor(&before.health.monitors, monitors);
@@ -226,18 +230,17 @@ impl ChainState {
     fn fail_over(&mut self, now: Now) {
         let chain = Arc::clone(&self.chain);
         let health = self.tier_health();
-        let active = chain.failover.active.as_deref();
         let rules = Rules {
             failover: &chain.failover,
-            manual: chain
-                .backends
-                .iter()
-                .find(|backend| Some(backend.name.as_str()) == active)
-                .map(|backend| backend.tier),
+            manual: manual_tier(&chain),
             calendar: self.calendar.as_ref(),
         };
-        let change = self.machine.step(&rules, &health, now);
-        if let Some(change) = change {
+        // A change can bring the next one at once, each to a better tier.
+        let rounds = 0..=health.len();
+        let changes: Vec<Change> = rounds
+            .map_while(|_| self.machine.step(&rules, &health, now))
+            .collect();
+        for change in changes {
             self.others_leave = match (change.kind, chain.failover.mode, chain.failover.failback) {
                 (TransitionKind::Switched, Mode::Manual, _) => Some(LeaveReason::Switched),
                 (TransitionKind::FailedBack, _, failback) if failback != Failback::Sticky => {
@@ -402,6 +405,15 @@ impl ChainState {
 fn tiers(chain: &Chain) -> Vec<u32> {
     let all: BTreeSet<u32> = chain.backends.iter().map(|backend| backend.tier).collect();
     all.into_iter().collect()
+}
+
+/// The tier of the backend that `failover.active` names.
+fn manual_tier(chain: &Chain) -> Option<u32> {
+    let active = chain.failover.active.as_deref()?;
+    let mut backends = chain.backends.iter();
+    backends
+        .find(|backend| backend.name == active)
+        .map(|backend| backend.tier)
 }
 
 /// None: no schedule, or one that cannot be understood (which the compile step refuses).

@@ -108,11 +108,10 @@ fn later(at: Timestamp, by: Duration) -> Timestamp {
 }
 
 impl Machine {
-    /// Goes on where the last run stopped, as long as that tier still exists; else the lowest of `tiers` serves.
-    pub fn new(tiers: &[u32], stored: Option<&Stored>, now: Now) -> Self {
-        let lowest = tiers.iter().min().copied().unwrap_or(0);
+    /// Goes on where the last run stopped, as long as that tier is one of `tiers`; else `first` serves.
+    pub fn new(first: u32, tiers: &[u32], stored: Option<&Stored>, now: Now) -> Self {
         let mut machine = Self {
-            tier: lowest,
+            tier: first,
             epoch: 0,
             since: now.wall,
             reason: "it is the first tier".to_owned(),
@@ -180,6 +179,11 @@ impl Machine {
         }
     }
 
+    /// The user changed the schedule.
+    pub fn recalendar(&mut self) {
+        self.clockwork.recalendar();
+    }
+
     /// Looks at the tiers; call it after every event, and at [`Machine::wake_at`].
     pub fn step(&mut self, rules: &Rules<'_>, tiers: &[TierHealth], now: Now) -> Option<Change> {
         let start = rules
@@ -203,7 +207,7 @@ impl Machine {
         self.epoch += 1;
         self.since = now.wall;
         self.reason.clone_from(&reason);
-        self.better.clear();
+        self.better.retain(|tier, _| *tier < to);
         self.adopted = None;
         Change {
             from,
@@ -293,9 +297,11 @@ impl Machine {
             Failback::Sticky => return None,
             Failback::Immediate => (lowest?, "failback is Immediate".to_owned()),
             Failback::Delayed => {
-                let due = self.better.iter().find(|(_, wait)| wait.due <= now.mono);
+                // While the best tier waits, a worse one that has waited long enough is not worth a move of its own.
+                let best = self.better.first_key_value();
+                let (to, _) = best.filter(|(_, wait)| wait.due <= now.mono)?;
                 let delay = switchyard_snapshot::format_duration(rules.failover.delay);
-                (*due?.0, format!("the failback's delay of {delay} is over"))
+                (*to, format!("the failback's delay of {delay} is over"))
             }
             Failback::Scheduled => (lowest?, format!("prime time began at {}", start.or(missed)?)),
         };
@@ -360,9 +366,9 @@ impl Machine {
         match rules.failover.failback {
             Failback::Sticky | Failback::Immediate => {}
             Failback::Delayed => {
-                let first = self.better.values().min_by_key(|wait| wait.due);
-                self.failback_at = first.map(|wait| wait.due_wall).or(self.adopted);
-                self.wake_at = first.map(|wait| wait.due);
+                let best = self.better.values().next();
+                self.failback_at = best.map(|wait| wait.due_wall).or(self.adopted);
+                self.wake_at = best.map(|wait| wait.due);
             }
             Failback::Scheduled => {
                 let on_backup = tiers.iter().any(|t| t.tier < self.tier);

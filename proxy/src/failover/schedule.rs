@@ -96,6 +96,8 @@ fn weekday(day: Date) -> Weekday {
 pub struct Clockwork {
     seen: Timestamp,
     came: VecDeque<Timestamp>,
+    /// No start comes after the first and before the second moment; none: that has to be found out.
+    quiet: Option<(Timestamp, Timestamp)>,
 }
 
 impl Clockwork {
@@ -104,12 +106,25 @@ impl Clockwork {
         Self {
             seen: now,
             came: VecDeque::new(),
+            quiet: None,
         }
+    }
+
+    /// Another calendar is used from now on.
+    pub fn recalendar(&mut self) {
+        self.quiet = None;
     }
 
     /// The newest start that came since the last call.
     pub fn advance(&mut self, calendar: &Calendar, now: Timestamp) -> Option<Timestamp> {
         let from = std::mem::replace(&mut self.seen, now);
+        if self
+            .quiet
+            .is_some_and(|(after, next)| after <= from && now < next && after <= now)
+        {
+            return None;
+        }
+        self.quiet = Some((now, calendar.next_start(now).unwrap_or(Timestamp::MAX)));
         let newest = newest_start(calendar, from, now)?;
         if self.came.contains(&newest) {
             return None;
@@ -123,14 +138,16 @@ impl Clockwork {
 
     /// The next start that will count.
     pub fn next(&self, calendar: &Calendar) -> Option<Timestamp> {
-        let mut after = self.seen;
-        loop {
-            let next = calendar.next_start(after)?;
-            if !self.came.contains(&next) {
-                return Some(next);
+        let mut next = match self.quiet {
+            Some((after, next)) if after <= self.seen && self.seen < next => {
+                Some(next).filter(|next| *next < Timestamp::MAX)
             }
-            after = next;
+            _ => calendar.next_start(self.seen),
+        };
+        while let Some(start) = next.filter(|start| self.came.contains(start)) {
+            next = calendar.next_start(start);
         }
+        next
     }
 }
 
