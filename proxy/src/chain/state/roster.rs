@@ -121,14 +121,13 @@ impl Roster {
 
     /// When somebody has to be forgotten, or need not be probed any more.
     pub(super) fn forget_at(&self, chain: &Chain, now: Instant) -> Option<Instant> {
-        self.iter()
-            .filter_map(|member| gone_since(member, chain))
-            .map(|since| {
-                let moments = [since + PROBED_FOR, since + REMEMBERED_FOR];
-                let next = moments.into_iter().find(|at| *at > now);
-                next.unwrap_or(now + LOOK_AGAIN)
-            })
-            .min()
+        let next = |member: &Member| {
+            let since = gone_since(member, chain)?;
+            let moments = [since + PROBED_FOR, since + REMEMBERED_FOR];
+            let mut next = moments.into_iter().filter(|_| member.backend.is_some());
+            Some(next.find(|at| *at > now).unwrap_or(now + LOOK_AGAIN))
+        };
+        self.iter().filter_map(next).min()
     }
 
     /// Whether it is worth probing.
