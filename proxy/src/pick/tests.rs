@@ -156,3 +156,5 @@ fn a_warming_endpoint_gets_a_growing_share() {
     };
     assert_eq!([share(0), share(5), share(10), share(99)], [100, 390, 550, 550]);
 }
+
+mod properties;

@@ -195,12 +195,12 @@ fn seen(view: &View) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     /// Who is ejected, draining, of another tier or not known is not in a view; who serves in the active tier is; and
     /// a view is empty if, and only if, it says why.
     #[test]
-    fn property_a_view_holds_exactly_who_serves(steps in prop::collection::vec(step(), 1..120)) {
+    fn property_a_view_holds_exactly_who_serves(steps in prop::collection::vec(step(), 1..90)) {
         let mut world = World::new();
         for step in &steps {
             world.apply(step);
@@ -249,7 +249,7 @@ proptest! {
 
     /// A view's version grows when the view differs, by one, and never otherwise.
     #[test]
-    fn property_a_version_is_a_difference(steps in prop::collection::vec(step(), 1..120)) {
+    fn property_a_version_is_a_difference(steps in prop::collection::vec(step(), 1..90)) {
         let mut world = World::new();
         let mut before = (world.rig.state.view().version, seen(world.rig.state.view()));
         for step in &steps {
@@ -302,7 +302,7 @@ proptest! {
     /// Every confirming probe that is out is stopped, or reported, before its endpoint is forgotten; none is ordered
     /// twice while it is out, but for one that was lost.
     #[test]
-    fn property_confirmations_are_ordered_once_and_ended(steps in prop::collection::vec(step(), 1..120)) {
+    fn property_confirmations_are_ordered_once_and_ended(steps in prop::collection::vec(step(), 1..90)) {
         let mut world = World::new();
         let lost = Duration::from_secs(9);
         let mut out = BTreeMap::new();
