@@ -66,7 +66,9 @@ fn a_higher_rank_is_used_only_when_no_lower_one_is_left() {
 #[test]
 fn who_is_full_is_passed_over_and_said_to_be_full() {
     let mut limited = [candidate(1, 1, 0), candidate(2, 1, 0)];
-    limited.iter_mut().for_each(|c| c.max_connections = Some(1));
+    for candidate in &mut limited {
+        candidate.max_connections = Some(1);
+    }
     let first = limited[0].endpoint.reserve(Some(1)).unwrap();
     let view = view(1, Balance::RoundRobin, limited.to_vec());
     let mut rotation = Rotation::new(0);

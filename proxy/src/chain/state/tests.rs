@@ -540,8 +540,12 @@ fn the_user_switches_suspends_and_resumes() {
         .iter()
         .map(|t| t.kind)
         .collect();
-    use TransitionKind::{Resumed, Suspended, Switched};
-    assert_eq!(kinds, [Switched, Suspended, Resumed]);
+    let expected = [
+        TransitionKind::Switched,
+        TransitionKind::Suspended,
+        TransitionKind::Resumed,
+    ];
+    assert_eq!(kinds, expected);
 }
 
 #[test]

@@ -16,12 +16,12 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(failback: Failback, stored: Option<Stored>) -> Self {
+    fn new(failback: Failback, stored: impl Into<Option<Stored>>) -> Self {
         let clock = Clock::new();
         let mut rules = chain(vec![backend("primary", "a", 0)]).failover;
         rules.failback = failback;
         Self {
-            machine: Machine::new(0, &[0, 1, 2], stored.as_ref(), clock.0),
+            machine: Machine::new(0, &[0, 1, 2], stored.into().as_ref(), clock.0),
             clock,
             rules,
             manual: None,
@@ -30,7 +30,7 @@ impl Rig {
         }
     }
 
-    fn scheduled(starts: &str, stored: Option<Stored>) -> Self {
+    fn scheduled(starts: &str, stored: impl Into<Option<Stored>>) -> Self {
         let mut rig = Self::new(Failback::Scheduled, stored);
         let schedule: Schedule = serde_json::from_str(starts).unwrap();
         rig.calendar = Some(Calendar::new(&schedule).unwrap());
@@ -90,13 +90,13 @@ use TransitionKind::{FailedBack, FailedOver, Switched};
 const OVER: Option<(TransitionKind, u32)> = Some((FailedOver, 1));
 const BACK: Option<(TransitionKind, u32)> = Some((FailedBack, 0));
 
-fn stored(tier: u32, failback_at: Option<&str>) -> Option<Stored> {
-    Some(Stored {
+fn stored(tier: u32, failback_at: Option<&str>) -> Stored {
+    Stored {
         epoch: 7,
         tier,
         since: "2026-11-20T22:00:00Z".parse().unwrap(),
         failback_at: failback_at.map(|at| at.parse().unwrap()),
-    })
+    }
 }
 
 #[test]

@@ -230,7 +230,9 @@ proptest! {
     ) {
         use FailureKind::{NxDomain, Server, Unreachable};
         let mut world = World::new();
-        before.iter().for_each(|step| world.apply(step));
+        for step in &before {
+            world.apply(step);
+        }
         let passing = |world: &World| -> BTreeSet<EndpointId> {
             let state = &world.rig.state;
             let serving = state.roster.iter().filter(|m| m.health.0.serves() && m.proven());
