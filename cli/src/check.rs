@@ -7,7 +7,7 @@
 mod resources;
 mod summary;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -92,10 +92,14 @@ pub fn load_sources(sources: &[Source]) -> Result<Loaded, Vec<Mistake>> {
     let compiled = compile(&resources, Profile::Standalone);
     resources::report(&manifests, &violations, &compiled.refused, &mut mistakes);
     if !mistakes.is_empty() {
-        let place = |mistake: &Mistake| sources.iter().position(|source| source.name == mistake.file);
-        mistakes.sort_by(|one, other| {
-            let key = |m: &Mistake| (place(m), m.line, m.column, m.field.clone(), m.message.clone());
-            key(one).cmp(&key(other))
+        let files: HashMap<&str, usize> = sources
+            .iter()
+            .enumerate()
+            .map(|(i, source)| (source.name.as_str(), i))
+            .collect();
+        mistakes.sort_by_cached_key(|m| {
+            let file = files.get(m.file.as_str()).copied();
+            (file, m.line, m.column, m.field.clone(), m.message.clone())
         });
         mistakes.dedup();
         return Err(mistakes);

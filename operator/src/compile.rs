@@ -39,8 +39,9 @@ pub struct Resources {
     pub pools: Vec<Given<ProxyPool>>,
     /// In any order.
     pub chains: Vec<Given<ProxyChain>>,
-    /// Objects that are there but cannot be read: what refers to them waits, and is not told that they are missing.
-    pub unreadable: BTreeSet<ObjectKey>,
+    /// Objects that are there but do not fit their types, with the fields their users wrote: what refers to them waits, and is
+    /// not told that they are missing.
+    pub unreadable: BTreeMap<ObjectKey, Fields>,
 }
 
 /// A resource as it was given.
@@ -206,6 +207,9 @@ pub fn compile(resources: &Resources, profile: Profile) -> Compiled {
     let mut refused = Vec::new();
     let pools = pool::compile_pools(&resources.pools, profile, &mut refused);
     let snapshots = route::attach(pools, resources, &mut refused);
+    for (key, written) in &resources.unreadable {
+        refused.extend(faults::Faults::of(key.clone(), written).into_refusals());
+    }
     refused.sort();
     let mut notes = match profile {
         Profile::Cluster => Vec::new(),

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_path_to_error::Segment;
 use switchyard_crds::offline::{self, Violation};
 use switchyard_crds::{Kind, Reason};
 use switchyard_operator::compile::{Fields, Given, ObjectKey, Refusal, Resources};
@@ -34,46 +36,76 @@ pub fn build(manifests: &[Manifest], mistakes: &mut Vec<Mistake>) -> (Resources,
             mistakes.extend(found.into_iter().map(|v| manifest.mistake(&v.pointer, v.message)));
             continue;
         };
-        let place = (Fields::written(value), order as u64);
-        if let Err(message) = add(&mut resources, *kind, object, place) {
-            resources.unreadable.insert(key.clone());
-            // The rules have said it better, if they have said anything.
-            if found.is_empty() {
-                found.push(Violation {
-                    pointer: String::new(),
-                    message,
-                });
-            }
+        let written = Fields::written(value);
+        let order = order as u64;
+        let (read, misfit) = match kind {
+            Kind::ProxyPool => add(&mut resources.pools, object, &written, order),
+            Kind::ProxyChain => add(&mut resources.chains, object, &written, order),
+        };
+        if !read {
+            resources.unreadable.insert(key.clone(), written);
+        }
+        // The rules have said it better, if they have said anything; if they have not, it must not run all the same.
+        if let (Some(message), true) = (misfit, found.is_empty()) {
+            found.push(Violation {
+                pointer: String::new(),
+                message,
+            });
         }
         violations.insert(key, found);
     }
     (resources, violations)
 }
 
-/// An object that breaks a rule is read all the same where its types allow it: the compile step can then say what else is
-/// wrong.
-fn add(resources: &mut Resources, kind: Kind, object: Value, place: (Fields, u64)) -> Result<(), String> {
-    let (written, order) = place;
-    let words = |error: serde_json::Error| error.to_string();
-    match kind {
-        Kind::ProxyPool => {
-            let object = serde_json::from_value(object).map_err(words)?;
-            resources.pools.push(Given {
-                object,
-                written,
-                order,
-            });
-        }
-        Kind::ProxyChain => {
-            let object = serde_json::from_value(object).map_err(words)?;
-            resources.chains.push(Given {
-                object,
-                written,
-                order,
-            });
+/// Adds an object by its type, if it can be read, and says what does not fit the type. What breaks a rule is read all the
+/// same, so that the compile step can say what else is wrong; a value that does not even fit its type is left out, so that its
+/// default takes its place.
+fn add<T: DeserializeOwned>(
+    list: &mut Vec<Given<T>>,
+    mut object: Value,
+    written: &Fields,
+    order: u64,
+) -> (bool, Option<String>) {
+    let mut misfit = None;
+    loop {
+        let error = match serde_path_to_error::deserialize(&object) {
+            Ok(object) => {
+                let written = written.clone();
+                list.push(Given {
+                    object,
+                    written,
+                    order,
+                });
+                return (true, misfit);
+            }
+            Err(error) => error,
+        };
+        misfit.get_or_insert_with(|| error.to_string());
+        if !take_out(&mut object, error.path()) {
+            return (false, misfit);
         }
     }
-    Ok(())
+}
+
+/// Takes a field out of the mapping that holds it; not so an item of a list, since that would move the others.
+fn take_out(object: &mut Value, path: &serde_path_to_error::Path) -> bool {
+    let mut here = object;
+    let mut steps = path.iter().peekable();
+    while let Some(step) = steps.next() {
+        let next = match (step, here) {
+            (Segment::Map { key }, Value::Object(fields)) if steps.peek().is_none() => {
+                return fields.remove(key).is_some();
+            }
+            (Segment::Map { key }, Value::Object(fields)) => fields.get_mut(key),
+            (Segment::Seq { index }, Value::Array(items)) => items.get_mut(*index),
+            _ => None,
+        };
+        match next {
+            Some(next) => here = next,
+            None => return false,
+        }
+    }
+    false
 }
 
 fn key_of(manifest: &Manifest) -> Option<ObjectKey> {

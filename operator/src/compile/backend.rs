@@ -50,14 +50,11 @@ fn compile(spec: &Spec, path: &FieldPath, faults: &mut Faults<'_>) -> Option<Bac
         weight,
         protocol,
         max_connections,
-        tls,
+        tls: _, // `supported::NOT_BUILT_OF_CHAINS`
         proxy_protocol,
     } = spec;
     if *protocol == BackendProtocol::HTTP2 {
         faults.unsupported_value(path.key("protocol"), "HTTP2");
-    }
-    if tls.is_some() {
-        faults.unsupported(path.key("tls"));
     }
     let target = match spec.target() {
         Some(BackendTarget::Host { host, port }) => Target::Host {
@@ -67,14 +64,8 @@ fn compile(spec: &Spec, path: &FieldPath, faults: &mut Faults<'_>) -> Option<Bac
         Some(BackendTarget::Srv(name)) => Target::Srv {
             name: name.to_owned(),
         },
-        Some(BackendTarget::Service(_)) => {
-            faults.unsupported(path.key("service"));
-            return None;
-        }
-        Some(BackendTarget::DialIn(_)) => {
-            faults.unsupported(path.key("dialIn"));
-            return None;
-        }
+        // `supported::NOT_BUILT_OF_CHAINS`
+        Some(BackendTarget::Service(_) | BackendTarget::DialIn(_)) => return None,
         None => {
             faults.invalid(
                 path.clone(),

@@ -22,22 +22,17 @@ pub fn compile(key: &ObjectKey, generation: i64, spec: &ProxyChainSpec, faults: 
         connect,
         failover,
         schedule,
-        group: _,
+        group: _, // as priority and redirect: `supported::NOT_BUILT_OF_CHAINS`
         priority: _,
         redirect: _,
         drain_vanished,
         suspend,
         remote,
     } = spec;
-    for field in ["group", "priority", "redirect"] {
-        faults.unsupported_if_written(path.key(field));
-    }
     let backends_path = path.key("backends");
     let compiled_backends = match remote {
-        Some(_) => {
-            faults.unsupported(path.key("remote"));
-            Vec::new()
-        }
+        // It is refused, and a remote chain has no backends.
+        Some(_) => Vec::new(),
         None => backend::compile_all(backends, &backends_path, faults),
     };
     if failover.failback == Failback::Scheduled && schedule.is_none() {

@@ -2,7 +2,7 @@
 
 use switchyard_crds::Reason;
 
-use super::{FieldPath, Fields, Given, ObjectKey, Refusal};
+use super::{FieldPath, Fields, ObjectKey, Refusal, supported};
 
 /// Collects the refusals of one object.
 pub struct Faults<'a> {
@@ -12,13 +12,18 @@ pub struct Faults<'a> {
 }
 
 impl<'a> Faults<'a> {
-    /// None so far.
-    pub fn of<T>(object: ObjectKey, given: &'a Given<T>) -> Self {
-        Self {
+    /// Those that need no more than to know which fields the user wrote: what is not built yet.
+    pub fn of(object: ObjectKey, written: &'a Fields) -> Self {
+        let not_built = supported::not_built(object.kind, written);
+        let mut faults = Self {
             object,
-            written: &given.written,
+            written,
             refused: Vec::new(),
+        };
+        for field in not_built {
+            faults.unsupported(field);
         }
+        faults
     }
 
     /// Whether something was refused.
@@ -26,9 +31,18 @@ impl<'a> Faults<'a> {
         self.refused.is_empty()
     }
 
-    /// How many refusals there are so far.
-    pub fn len(&self) -> usize {
-        self.refused.len()
+    /// Whether the field, or one below it, was refused.
+    pub fn concern(&self, field: &FieldPath) -> bool {
+        self.refused
+            .iter()
+            .any(|refusal| refusal.field.is_at_or_below(field))
+    }
+
+    /// Whether something was refused that is neither the field nor below it.
+    pub fn concern_more_than(&self, field: &FieldPath) -> bool {
+        self.refused
+            .iter()
+            .any(|refusal| !refusal.field.is_at_or_below(field))
     }
 
     /// All of them.
@@ -52,7 +66,7 @@ impl<'a> Faults<'a> {
         self.refuse(field, Reason::Invalid, message);
     }
 
-    /// Valid, but not built yet, whatever its value.
+    /// Valid, but not built yet.
     pub fn unsupported(&mut self, field: FieldPath) {
         let message = format!("not supported by this version: {field}");
         self.refuse(field, Reason::UnsupportedValue, message);
@@ -62,13 +76,6 @@ impl<'a> Faults<'a> {
     pub fn unsupported_value(&mut self, field: FieldPath, value: &str) {
         let message = format!("not supported by this version: {field}: {value}");
         self.refuse(field, Reason::UnsupportedValue, message);
-    }
-
-    /// Valid, but not built yet: refused if the user wrote it. (Its default is what we do anyway.)
-    pub fn unsupported_if_written(&mut self, field: FieldPath) {
-        if self.written.has(&field) {
-            self.unsupported(field);
-        }
     }
 
     /// Whether the user wrote this field.

@@ -24,6 +24,12 @@ impl FieldPath {
         &self.pointer
     }
 
+    /// Whether this is that field, or one below it.
+    pub fn is_at_or_below(&self, other: &Self) -> bool {
+        let rest = self.pointer.strip_prefix(&other.pointer);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// One step down, to a key of a mapping. A key that is no plain word is written `["a/b"]`.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {

@@ -8,7 +8,6 @@ use super::{FieldPath, Profile};
 
 /// The listener, if this version can run it; `path` is where it stands.
 pub fn compile(spec: &Spec, path: &FieldPath, profile: Profile, faults: &mut Faults<'_>) -> Option<Listener> {
-    let before = faults.len();
     let Spec {
         name,
         port,
@@ -25,15 +24,12 @@ pub fn compile(spec: &Spec, path: &FieldPath, profile: Profile, faults: &mut Fau
         idle_timeout,
         handshake_timeout,
         max_connections,
-        forward,
+        forward: _, // `supported::NOT_BUILT_OF_POOLS`
     } = spec;
     let protocol = supported_protocol(*protocol, path, faults);
     supported_tls(spec.protocol, tls.as_ref(), path, faults);
     if *https_redirect {
         faults.unsupported(path.key("httpsRedirect"));
-    }
-    if forward.is_some() {
-        faults.unsupported(path.key("forward"));
     }
     let accept_proxy = match proxy_protocol {
         ProxyProtocolIn::None => AcceptProxy::None,
@@ -70,7 +66,7 @@ pub fn compile(spec: &Spec, path: &FieldPath, profile: Profile, faults: &mut Fau
         handshake_timeout: handshake_timeout.get(),
         max_connections: *max_connections,
     };
-    (protocol.is_some() && faults.len() == before).then_some(listener)
+    (!faults.concern(path)).then_some(listener)
 }
 
 fn supported_protocol(spec: ListenerProtocol, path: &FieldPath, faults: &mut Faults<'_>) -> Option<Protocol> {

@@ -26,7 +26,7 @@ pub fn compile_pools(given: &[Given<ProxyPool>], profile: Profile, refused: &mut
     let conflicts = access::conflicts(&oldest_first);
     let mut pools = Pools::new();
     for (key, given) in oldest_first {
-        let mut faults = Faults::of(key.clone(), given);
+        let mut faults = Faults::of(key.clone(), &given.written);
         let compiled = compile_pool(&key, &given.object.spec, profile, &mut faults);
         let conflict = conflicts.get(&key);
         refused.extend(faults.into_refusals());
@@ -55,7 +55,7 @@ fn compile_pool(
         direct_address: _, // `supported::CLUSTER_ONLY`
         listeners,
         affinity,
-        dns: _,
+        dns: _, // as guests and peers: `supported::NOT_BUILT_OF_POOLS`
         snat: Snat { addresses: snat },
         guests: _,
         peers: _,
@@ -63,19 +63,19 @@ fn compile_pool(
             timeout: drain_timeout,
         },
     } = spec;
-    for field in ["dns", "guests", "peers"] {
-        faults.unsupported_if_written(path.key(field));
-    }
     let snat = faults.parse_all(&path.key("snat").key("addresses"), snat, "IP address");
-    let whole_pool = faults.is_empty();
-
     let path = path.key("listeners");
-    let ports_at_fault = ports::check(listeners, &path, profile, faults);
-    let each = |(i, spec): (usize, &switchyard_crds::proxypool::Listener)| {
-        let compiled = listener::compile(spec, &path.index(i), profile, faults);
-        (spec.name.clone(), compiled.filter(|_| !ports_at_fault[i]))
-    };
-    let listeners = listeners.iter().enumerate().map(each).collect();
+    ports::check(listeners, &path, profile, faults);
+    let mut compiled = BTreeMap::new();
+    for (i, spec) in listeners.iter().enumerate() {
+        let path = path.index(i);
+        if compiled.contains_key(&spec.name) {
+            let words = format!("another listener of this pool is named {:?}", spec.name);
+            faults.invalid(path.key("name"), words);
+            continue;
+        }
+        compiled.insert(spec.name.clone(), listener::compile(spec, &path, profile, faults));
+    }
     let pool = Pool {
         namespace: key.namespace.clone(),
         name: key.name.clone(),
@@ -84,7 +84,11 @@ fn compile_pool(
         affinity: affinity.as_ref().map(compile_affinity),
         drain_timeout: drain_timeout.get(),
     };
-    whole_pool.then_some(CompiledPool { pool, listeners })
+    let usable = !faults.concern_more_than(&path);
+    usable.then_some(CompiledPool {
+        pool,
+        listeners: compiled,
+    })
 }
 
 fn compile_affinity(spec: &AffinitySpec) -> Affinity {

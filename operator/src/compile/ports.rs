@@ -24,13 +24,11 @@ struct Claim<'a> {
     addresses: &'a [String],
 }
 
-/// Checks every listener against those before it; `path` is where the list stands. Says which listeners are at fault.
-pub fn check(listeners: &[Spec], path: &FieldPath, profile: Profile, faults: &mut Faults<'_>) -> Vec<bool> {
+/// Checks every listener against those before it; `path` is where the list stands.
+pub fn check(listeners: &[Spec], path: &FieldPath, profile: Profile, faults: &mut Faults<'_>) {
     let mut held: Vec<Claim<'_>> = Vec::new();
-    let mut at_fault = Vec::new();
     for (i, listener) in listeners.iter().enumerate() {
         let path = path.index(i);
-        let before = faults.len();
         if listener.direct_port().is_none() && profile == Profile::Cluster {
             let words = format!(
                 "must be given: its default, {} + 10000, is above 65535",
@@ -57,10 +55,8 @@ pub fn check(listeners: &[Spec], path: &FieldPath, profile: Profile, faults: &mu
                 faults.invalid(claim.field.clone(), words);
             }
         }
-        at_fault.push(faults.len() > before);
         held.extend(claims);
     }
-    at_fault
 }
 
 /// The ports that a listener binds under this profile, and those its user wrote for the other.

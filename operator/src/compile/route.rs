@@ -26,7 +26,7 @@ pub fn attach(
     let mut taken = Taken::new();
     let mut chains: BTreeMap<PoolKey, Vec<Chain>> = BTreeMap::new();
     for (key, given) in by_age(Kind::ProxyChain, &resources.chains, refused) {
-        let mut faults = Faults::of(key.clone(), given);
+        let mut faults = Faults::of(key.clone(), &given.written);
         if let Some((pool, chain)) = attach_one(&key, given, &pools, resources, &mut taken, &mut faults) {
             chains.entry(pool).or_default().push(chain);
         }
@@ -158,7 +158,7 @@ fn find_listener<'a>(
         name: name.clone(),
     };
     let Some(pool) = pools.get(key) else {
-        if resources.unreadable.contains(&object) {
+        if resources.unreadable.contains_key(&object) {
             faults.refuse(
                 path.key("name"),
                 Reason::Pending,

@@ -1,14 +1,29 @@
-//! What has no effect outside a cluster.
+//! What this version cannot do yet, and what has no effect outside a cluster.
 //!
-//! Nothing is ignored in silence: a field that this version cannot act on is refused (`not supported by this version`, see
-//! [`super::faults::Faults`]), and a field that is about the cluster is accepted everywhere, because one manifest serves both, but
-//! a standalone run says that it has no effect.
+//! Nothing is ignored in silence. A field that this version cannot act on is refused if the user wrote it (its default is
+//! what we do anyway); where only some of its values are beyond us, the field's own module refuses these. A field that is
+//! about the cluster is accepted everywhere, because one manifest serves both, but standalone it is said to have no effect.
 
-use super::{FieldPath, Given, Note, ObjectKey, Resources};
 use switchyard_crds::{Kind, ProxyPool};
 
-/// Fields of a pool's spec that are about the cluster, and why they have no effect without one.
-const CLUSTER_ONLY: [(&str, &str); 3] = [
+use super::{FieldPath, Fields, Given, Note, ObjectKey, Resources};
+
+/// Fields below `spec` that this version cannot act on; `[]` stands for every item of a list.
+const NOT_BUILT_OF_POOLS: [&str; 4] = ["dns", "guests", "peers", "listeners[].forward"];
+
+/// The same for chains.
+const NOT_BUILT_OF_CHAINS: [&str; 7] = [
+    "group",
+    "priority",
+    "redirect",
+    "remote",
+    "backends[].service",
+    "backends[].dialIn",
+    "backends[].tls",
+];
+
+/// Fields of pools that are about the cluster, and why they have no effect without one.
+const CLUSTER_ONLY: [(&str, &str); 5] = [
     ("workload", "it describes the pods of a cluster"),
     (
         "accessPoint",
@@ -18,40 +33,58 @@ const CLUSTER_ONLY: [(&str, &str); 3] = [
         "directAddress",
         "it tells clients of a cluster how to reach one proxy; nobody is redirected here",
     ),
+    (
+        "listeners[].bindPort",
+        "pods bind it; a standalone proxy binds port",
+    ),
+    (
+        "listeners[].directPort",
+        "guests arrive there; nobody is redirected here",
+    ),
 ];
 
-/// The same, for fields of a listener.
-const CLUSTER_ONLY_OF_LISTENERS: [(&str, &str); 2] = [
-    ("bindPort", "pods bind it; a standalone proxy binds port"),
-    ("directPort", "guests arrive there; nobody is redirected here"),
-];
+/// The fields that a user wrote and this version cannot act on.
+pub fn not_built(kind: Kind, written: &Fields) -> Vec<FieldPath> {
+    let fields = match kind {
+        Kind::ProxyPool => &NOT_BUILT_OF_POOLS[..],
+        Kind::ProxyChain => &NOT_BUILT_OF_CHAINS[..],
+    };
+    fields.iter().flat_map(|field| places(field, written)).collect()
+}
 
-/// What the users wrote of these.
+/// The fields that users wrote and that have no effect outside a cluster.
 pub fn without_effect(resources: &Resources) -> Vec<Note> {
     resources.pools.iter().flat_map(of_pool).collect()
 }
 
 fn of_pool(given: &Given<ProxyPool>) -> Vec<Note> {
     let object = ObjectKey::of(Kind::ProxyPool, &given.object.metadata);
+    let fields = CLUSTER_ONLY.iter().flat_map(|(field, why)| {
+        let places = places(field, &given.written).into_iter();
+        places.map(move |place| (place, *why))
+    });
+    let note = |(field, why)| Note {
+        object: object.clone(),
+        field,
+        why,
+    };
+    fields.map(note).collect()
+}
+
+/// Where the user wrote a field of the tables above.
+fn places(field: &str, written: &Fields) -> Vec<FieldPath> {
     let spec = FieldPath::spec();
-    let mut fields: Vec<_> = CLUSTER_ONLY
-        .iter()
-        .map(|(field, why)| (spec.key(field), *why))
-        .collect();
-    for i in 0..given.object.spec.listeners.len() {
-        let listener = spec.key("listeners").index(i);
-        fields.extend(
-            CLUSTER_ONLY_OF_LISTENERS
-                .iter()
-                .map(|(field, why)| (listener.key(field), *why)),
-        );
-    }
-    let written = fields.into_iter().filter(|(field, _)| given.written.has(field));
-    written
-        .map(|(field, why)| Note {
-            object: object.clone(),
-            field,
-            why,
-        })
+    let Some((list, field)) = field.split_once("[].") else {
+        return Some(spec.key(field))
+            .into_iter()
+            .filter(|place| written.has(place))
+            .collect();
+    };
+    let items = (0..)
+        .map(|i| spec.key(list).index(i))
+        .take_while(|item| written.has(item));
+    items
+        .map(|item| item.key(field))
+        .filter(|place| written.has(place))
         .collect()
 }

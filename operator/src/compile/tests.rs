@@ -305,11 +305,16 @@ fn a_pool_that_cannot_be_read_is_not_called_missing() {
         namespace: "edge".into(),
         name: "dmz".into(),
     };
-    resources.unreadable.insert(dmz);
+    let spec = json!({"spec": {"dns": {}, "listeners": [{"port": 1}, {"forward": {}}]}});
+    resources.unreadable.insert(dmz, Fields::written(&spec));
     let compiled = compile(&resources, Profile::Standalone);
     assert_eq!(
         refused(&compiled),
-        ["c spec.poolRef.name Pending: ProxyPool edge/dmz cannot be read"]
+        [
+            "dmz spec.dns UnsupportedValue: not supported by this version: spec.dns",
+            "dmz spec.listeners[1].forward UnsupportedValue: not supported by this version: spec.listeners[1].forward",
+            "c spec.poolRef.name Pending: ProxyPool edge/dmz cannot be read",
+        ]
     );
 }
 
