@@ -1,9 +1,9 @@
 //! In: the bytes of manifest files. Out: the objects they hold, read as their schemas want them; and every mistake at
 //! once, each with its file, line and field.
 //!
-//! The steps, each in its module: [`source`] finds and reads the files (the only step that touches the disk), [`tree`]
-//! parses YAML into trees that know their lines, [`object`] takes documents apart into objects, [`value`] reads their values as
-//! the schema says, [`metadata`] finds their names. Secrets are checked here; whether pools and chains keep the rules of their
+//! The steps, each in its module: [`source`] finds and reads the files (the only step that touches the disk), `tree`
+//! parses YAML into trees that know their lines, `object` takes documents apart into objects, `value` reads their values as
+//! the schema says, `metadata` finds their names. Secrets are checked here; whether pools and chains keep the rules of their
 //! kinds is the next step's business ([`crate::check`]).
 
 pub mod mistake;

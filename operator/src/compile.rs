@@ -4,9 +4,9 @@
 //! wrote. Out: one [`Snapshot`] per pool, with every computed default filled in and every reference followed; and each
 //! object or listener that could not be used, with the field and the reason. What is refused leaves the rest alone.
 //!
-//! The steps, each in its module: [`access`] and [`pool`] turn pools into listeners, [`chain`] (with [`backend`],
-//! [`health`], [`failover`]) turns a chain's own fields into values, [`route`] hangs the chains on the listeners and settles who
-//! gets which name. [`supported`] says what this version cannot do yet, and what has no effect outside a cluster.
+//! The steps, each in its module: `access` and `pool` turn pools into listeners, `chain` (with `backend`,
+//! `health`, `failover`) turns a chain's own fields into values, `route` hangs the chains on the listeners and settles who
+//! gets which name. `supported` says what this version cannot do yet, and what has no effect outside a cluster.
 
 mod access;
 mod backend;
