@@ -1,26 +1,52 @@
-//! The `switchyard` program.
+//! The `switchyard` program: arguments, log, exit code.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use switchyard::check;
+use switchyard::{check, demo, explain, logging, run};
 
 /// Keeps clients connected to redundant backends
 #[derive(Parser)]
-#[command(name = "switchyard", version, arg_required_else_help = true)]
+#[command(name = "switchyard", version, propagate_version = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    log: logging::LogArgs,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run proxies from files, without Kubernetes
+    Run(run::RunArgs),
     /// Say everything that is wrong with files, or what they become
     Check(check::CheckArgs),
+    /// Say why an endpoint is served, or not
+    Explain(explain::ExplainArgs),
+    /// Show the main job on this machine, in under a minute
+    Demo,
+    /// A backend that says its name, for the demo
+    #[command(hide = true)]
+    DemoBackend {
+        #[arg(long)]
+        name: String,
+        #[arg(long)]
+        listen: SocketAddr,
+    },
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let cli = Cli::parse();
+    if let Err(error) = logging::start(&cli.log) {
+        eprintln!("switchyard: {error}");
+        return ExitCode::from(2);
+    }
+    match cli.command {
+        Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Demo => demo::run(),
+        Command::DemoBackend { name, listen } => demo::programs::run_backend(&name, listen),
     }
 }

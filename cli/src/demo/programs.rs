@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -79,7 +79,18 @@ pub fn switchyard(folder: &Path) -> io::Result<Program> {
 }
 
 /// The life of a backend process: answers each line with its name, until it is ended from outside.
-pub async fn serve_backend(name: &str, listen: SocketAddr) -> io::Result<()> {
+pub fn run_backend(name: &str, listen: SocketAddr) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.and_then(|runtime| runtime.block_on(serve_backend(name, listen))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("backend {name} on {listen}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve_backend(name: &str, listen: SocketAddr) -> io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
     println!("{name} listens on {listen}");
     let answer = format!("{name}\n");

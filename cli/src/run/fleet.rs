@@ -1,0 +1,235 @@
+//! The proxies that this process runs. In: what the files say. Out: running proxies; what is equal is left alone.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+
+use switchyard_operator::compile::PoolKey;
+use switchyard_proxy::admin;
+use switchyard_proxy::app::{Applied, Bound, Proxy, ProxyConfig, StartError};
+use switchyard_proxy::resolve::Resolver;
+use switchyard_snapshot::Snapshot;
+use tokio::task::JoinSet;
+
+use super::RunArgs;
+use crate::check::Loaded;
+
+/// Pools and replicas have a byte each in 127.0.p.r; 0 and 255 are left out.
+const MOST: u32 = 254;
+
+/// Why proxies could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// The arguments and the files do not fit each other.
+    #[error("{0}")]
+    Usage(String),
+    /// The system refused something.
+    #[error("{name}: {source}")]
+    Start {
+        /// Which proxy.
+        name: String,
+        /// What it was refused.
+        source: StartError,
+    },
+    /// A running proxy could not take all of a change.
+    #[error("{}", .0.join("; "))]
+    Apply(Vec<String>),
+}
+
+impl FleetError {
+    /// 2 for the user's input, 1 for the system.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Start { .. } | Self::Apply(_) => 1,
+        }
+    }
+}
+
+/// One replica of one pool.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Member {
+    pool: PoolKey,
+    replica: u32,
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.pool.name, self.replica)
+    }
+}
+
+/// Every proxy of this process.
+pub struct Fleet {
+    resolver: Resolver,
+    running: BTreeMap<Member, Running>,
+    /// Which number a pool has got, for as long as the process lives: a pool that goes must not move the others.
+    numbers: BTreeMap<PoolKey, u32>,
+    leaving: JoinSet<()>,
+}
+
+struct Running {
+    proxy: Proxy,
+    snapshot: Snapshot,
+}
+
+impl Fleet {
+    /// Starts what the files ask for; if one proxy cannot start, none stays.
+    pub async fn start(args: &RunArgs, loaded: &Loaded) -> Result<Self, FleetError> {
+        let mut fleet = Self {
+            resolver: Resolver::new(),
+            running: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            leaving: JoinSet::new(),
+        };
+        match fleet.apply(args, loaded).await {
+            Ok(_) => Ok(fleet),
+            Err(error) => {
+                fleet.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes what runs equal to what the files ask for; says what was done, one entry per proxy touched.
+    pub async fn apply(&mut self, args: &RunArgs, loaded: &Loaded) -> Result<Vec<String>, FleetError> {
+        let wanted = self.wanted(args, loaded)?;
+        let mut done = Vec::new();
+        let gone: Vec<Member> = self.running.keys().filter(|member| !wanted.contains_key(*member)).cloned().collect();
+        for member in gone {
+            if let Some(running) = self.running.remove(&member) {
+                done.push(format!("{member} leaves"));
+                self.leaving.spawn(async move {
+                    running.proxy.drain().await;
+                    running.proxy.stop().await;
+                });
+            }
+        }
+        while self.leaving.try_join_next().is_some() {}
+        let mut refused = Vec::new();
+        for (member, snapshot) in wanted {
+            match self.running.get_mut(&member) {
+                Some(running) if running.snapshot == snapshot => {}
+                Some(running) => {
+                    let applied = running.proxy.apply(snapshot.clone()).await;
+                    running.snapshot = snapshot;
+                    refused.extend(complaints(&member, &applied));
+                    done.push(format!("{member} changed"));
+                }
+                None => {
+                    let proxy = self.start_one(args, &member, snapshot.clone()).await?;
+                    announce(&member, &proxy.bound());
+                    self.running.insert(member.clone(), Running { proxy, snapshot });
+                    done.push(format!("{member} started"));
+                }
+            }
+        }
+        if refused.is_empty() { Ok(done) } else { Err(FleetError::Apply(refused)) }
+    }
+
+    /// Returns once a part of a proxy has died, with what it was.
+    pub async fn failed(&self) -> String {
+        let proxies = self.running.iter().map(|(member, running)| {
+            Box::pin(async move { format!("{member}: {}", running.proxy.failed().await) })
+        });
+        let proxies: Vec<_> = proxies.collect();
+        if proxies.is_empty() {
+            return std::future::pending().await;
+        }
+        futures::future::select_all(proxies).await.0
+    }
+
+    /// No new connections; returns once the sessions are gone, or their time is over.
+    pub async fn drain(&self) {
+        futures::future::join_all(self.running.values().map(|running| running.proxy.drain())).await;
+    }
+
+    /// Closes what is left.
+    pub async fn stop(mut self) {
+        futures::future::join_all(self.running.into_values().map(|running| running.proxy.stop())).await;
+        self.leaving.shutdown().await;
+    }
+
+    fn wanted(&mut self, args: &RunArgs, loaded: &Loaded) -> Result<BTreeMap<Member, Snapshot>, FleetError> {
+        let mut wanted = BTreeMap::new();
+        if args.all {
+            for (pool, replicas) in loaded.pools() {
+                let number = self.number(&pool)?;
+                if replicas > MOST {
+                    return Err(FleetError::Usage(format!(
+                        "pool {pool}: {replicas} replicas; 127.0.{number}.1 to 127.0.{number}.{MOST} hold {MOST}"
+                    )));
+                }
+                for replica in 1..=replicas {
+                    let member = Member { pool: pool.clone(), replica };
+                    wanted.insert(member, loaded.snapshot(&pool));
+                }
+            }
+        } else {
+            let pool = the_pool(args, loaded)?;
+            let snapshot = loaded.snapshot(&pool);
+            wanted.insert(Member { pool, replica: 1 }, snapshot);
+        }
+        Ok(wanted)
+    }
+
+    fn number(&mut self, pool: &PoolKey) -> Result<u32, FleetError> {
+        let next = self.numbers.values().max().map_or(1, |last| last + 1);
+        if next > MOST && !self.numbers.contains_key(pool) {
+            return Err(FleetError::Usage(format!("pool {pool} is one too many: --all runs at most {MOST}")));
+        }
+        Ok(*self.numbers.entry(pool.clone()).or_insert(next))
+    }
+
+    async fn start_one(&self, args: &RunArgs, member: &Member, snapshot: Snapshot) -> Result<Proxy, FleetError> {
+        let own = self.numbers.get(&member.pool).map(|number| {
+            // Both are at most MOST.
+            IpAddr::V4(Ipv4Addr::new(127, 0, *number as u8, member.replica as u8))
+        });
+        let admin_ip = own.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let config = ProxyConfig {
+            name: member.to_string(),
+            bind: own.or(args.bind),
+            admin: args.admin.unwrap_or(SocketAddr::new(admin_ip, admin::DEFAULT_PORT)),
+            workers: args.workers.unwrap_or_else(|| if args.all { NonZeroUsize::MIN } else { cpus() }),
+            state_dir: args.state_dir.as_ref().map(|folder| folder.join(member.to_string())),
+            access_log: args.access_log.clone(),
+            resolver: self.resolver.clone(),
+        };
+        Proxy::start(config, snapshot)
+            .await
+            .map_err(|source| FleetError::Start { name: member.to_string(), source })
+    }
+}
+
+fn the_pool(args: &RunArgs, loaded: &Loaded) -> Result<PoolKey, FleetError> {
+    let pools: Vec<PoolKey> = loaded.pools().into_iter().map(|(pool, _)| pool).collect();
+    let names = || pools.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let fits = |pool: &PoolKey| args.pool.as_ref().is_none_or(|name| *name == pool.name || *name == pool.to_string());
+    match (pools.iter().filter(|pool| fits(pool)).collect::<Vec<_>>().as_slice(), &args.pool) {
+        ([pool], _) => Ok((*pool).clone()),
+        ([], _) if pools.is_empty() => Err(FleetError::Usage("the files hold no ProxyPool".to_owned())),
+        ([], Some(name)) => Err(FleetError::Usage(format!("no pool is named {name:?}; the files hold {}", names()))),
+        _ => Err(FleetError::Usage(format!(
+            "the files hold several pools ({}): name one with --pool [NAMESPACE/]NAME, or run them --all",
+            names()
+        ))),
+    }
+}
+
+fn cpus() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+fn complaints(member: &Member, applied: &Applied) -> Vec<String> {
+    let rejected = applied.rejected.iter().map(ToString::to_string);
+    rejected.chain(applied.listen_errors.iter().cloned()).map(|why| format!("{member}: {why}")).collect()
+}
+
+fn announce(member: &Member, bound: &Bound) {
+    for (listener, address) in &bound.listeners {
+        println!("{member}: listener {listener} on {address}");
+    }
+    println!("{member}: admin on http://{}", bound.admin);
+}
