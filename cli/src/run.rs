@@ -100,7 +100,7 @@ async fn serve(args: RunArgs) -> ExitCode {
         tokio::select! {
             () = follower.changed() => reload(&args, &mut fleet, "the files changed").await,
             _ = signals.hangup.recv() => reload(&args, &mut fleet, "SIGHUP").await,
-            () = signals.stop() => break,
+            () = signals.stop.received() => break,
             why = fleet.failed() => {
                 tracing::error!(%why, "a part of a proxy died: stopping");
                 fleet.stop().await;
@@ -111,7 +111,7 @@ async fn serve(args: RunArgs) -> ExitCode {
     println!("draining: no new connections; sessions may finish. Once more (Ctrl-C) stops at once.");
     tokio::select! {
         () = fleet.drain() => {}
-        () = signals.stop() => tracing::warn!("told to stop again: closing what is left"),
+        () = signals.stop.received() => tracing::warn!("told to stop again: closing what is left"),
     }
     fleet.stop().await;
     ExitCode::SUCCESS
@@ -132,21 +132,29 @@ async fn reload(args: &RunArgs, fleet: &mut Fleet, why: &str) {
 }
 
 struct Signals {
+    stop: StopSignals,
+    hangup: Signal,
+}
+
+struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
 }
 
 impl Signals {
     fn install() -> std::io::Result<Self> {
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
+            stop: StopSignals {
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+            },
             hangup: signal(SignalKind::hangup())?,
         })
     }
+}
 
-    async fn stop(&mut self) {
+impl StopSignals {
+    async fn received(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -78,7 +78,7 @@ impl Fleet {
     /// Starts what the files ask for; if one proxy cannot start, none stays.
     pub async fn start(args: &RunArgs, loaded: &Loaded) -> Result<Self, FleetError> {
         let mut fleet = Self {
-            resolver: Resolver::new(),
+            resolver: Resolver::start(),
             running: BTreeMap::new(),
             numbers: BTreeMap::new(),
             leaving: JoinSet::new(),
