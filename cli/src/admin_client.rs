@@ -28,14 +28,18 @@ pub async fn get(admin: &str, path: &str) -> io::Result<Answer> {
     let say = |error: io::Error| io::Error::new(error.kind(), format!("GET http://{admin}{path}: {error}"));
     match timeout(TIMEOUT, exchange(admin, path)).await {
         Ok(answer) => answer.map_err(say),
-        Err(_) => Err(say(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {TIMEOUT:?}")))),
+        Err(_) => Err(say(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("no answer within {TIMEOUT:?}"),
+        ))),
     }
 }
 
 async fn exchange(admin: &str, path: &str) -> io::Result<Answer> {
     let stream = TcpStream::connect(admin).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
     let request = Request::get(path)
         .header(hyper::header::HOST, admin)
         .body(Empty::<Bytes>::new())
@@ -43,8 +47,14 @@ async fn exchange(admin: &str, path: &str) -> io::Result<Answer> {
     let answer = async move {
         let answer = sender.send_request(request).await.map_err(io::Error::other)?;
         let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), BODY_LIMIT).collect().await.map_err(io::Error::other)?;
-        Ok(Answer { status, body: String::from_utf8_lossy(&body.to_bytes()).into_owned() })
+        let body = Limited::new(answer.into_body(), BODY_LIMIT)
+            .collect()
+            .await
+            .map_err(io::Error::other)?;
+        Ok(Answer {
+            status,
+            body: String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+        })
     };
     // The connection is driven by this very future: it ends with it.
     let mut connection = std::pin::pin!(connection);

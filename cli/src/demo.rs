@@ -28,7 +28,9 @@ pub fn run() -> ExitCode {
                 println!("No client was refused.");
                 ExitCode::SUCCESS
             } else {
-                eprintln!("{refused} requests failed although another server lived: this is a fault of Switchyard.");
+                eprintln!(
+                    "{refused} requests failed although another server lived: this is a fault of Switchyard."
+                );
                 ExitCode::FAILURE
             }
         }

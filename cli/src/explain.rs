@@ -46,7 +46,10 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
     };
     let found = find(&believed, &args.endpoint);
     if found.is_empty() {
-        eprintln!("{} knows no endpoint, backend or chain {:?}.", args.admin, args.endpoint);
+        eprintln!(
+            "{} knows no endpoint, backend or chain {:?}.",
+            args.admin, args.endpoint
+        );
         let known = listing(&believed);
         if !known.is_empty() {
             eprintln!("It knows: {known}");
@@ -54,7 +57,10 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         return ExitCode::FAILURE;
     }
     match args.output {
-        Output::Json => println!("{:#}", Value::Array(found.into_iter().map(Found::into_json).collect())),
+        Output::Json => println!(
+            "{:#}",
+            Value::Array(found.into_iter().map(Found::into_json).collect())
+        ),
         Output::Table => found.iter().for_each(Found::print),
     }
     ExitCode::SUCCESS
@@ -76,7 +82,10 @@ fn find<'a>(believed: &'a Value, wanted: &str) -> Vec<Found<'a>> {
     for chain in believed["chains"].as_array().into_iter().flatten() {
         for endpoint in chain["endpoints"].as_array().into_iter().flatten() {
             let address = endpoint["address"].as_str().unwrap_or_default();
-            let ip = address.rsplit_once(':').map_or(address, |(ip, _)| ip).trim_matches(['[', ']']);
+            let ip = address
+                .rsplit_once(':')
+                .map_or(address, |(ip, _)| ip)
+                .trim_matches(['[', ']']);
             let names = [address, ip, endpoint["backend"].as_str().unwrap_or_default()];
             let id = chain["chain"].as_str().unwrap_or_default();
             if names.contains(&wanted) || id == wanted || id.rsplit('/').next() == Some(wanted) {
@@ -91,8 +100,17 @@ impl Found<'_> {
     fn print(&self) {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let (chain, endpoint) = (self.chain, self.endpoint);
-        println!("{}  backend {}, tier {}", text(&endpoint["address"]), text(&endpoint["backend"]), endpoint["tier"]);
-        println!("  state        {} since {}", text(&endpoint["state"]), text(&endpoint["since"]));
+        println!(
+            "{}  backend {}, tier {}",
+            text(&endpoint["address"]),
+            text(&endpoint["backend"]),
+            endpoint["tier"]
+        );
+        println!(
+            "  state        {} since {}",
+            text(&endpoint["state"]),
+            text(&endpoint["since"])
+        );
         println!("  why          {}", text(&endpoint["reason"]));
         println!("  connections  {}", endpoint["connections"]);
         let active = &chain["active"];
@@ -124,7 +142,12 @@ fn listing(believed: &Value) -> String {
     for chain in believed["chains"].as_array().into_iter().flatten() {
         for endpoint in chain["endpoints"].as_array().into_iter().flatten().take(8) {
             let text = |key: &str| endpoint[key].as_str().unwrap_or_default().to_owned();
-            known.push(format!("{} ({} of {})", text("address"), text("backend"), chain["chain"].as_str().unwrap_or("?")));
+            known.push(format!(
+                "{} ({} of {})",
+                text("address"),
+                text("backend"),
+                chain["chain"].as_str().unwrap_or("?")
+            ));
         }
     }
     known.truncate(16);

@@ -8,7 +8,13 @@ use tracing_subscriber::EnvFilter;
 #[derive(Args, Clone, Debug)]
 pub struct LogArgs {
     /// What is logged: a level (error, warn, info, debug, trace), or directives such as switchyard_proxy=debug
-    #[arg(long, global = true, value_name = "FILTER", default_value = "info", env = "SWITCHYARD_LOG")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        default_value = "info",
+        env = "SWITCHYARD_LOG"
+    )]
     log: String,
     /// One line of text, or one JSON object, per event
     #[arg(long, global = true, value_enum, default_value = "text")]
@@ -27,7 +33,9 @@ enum Format {
 /// Starts the log.
 pub fn start(args: &LogArgs) -> Result<(), String> {
     let filter = EnvFilter::try_new(&args.log).map_err(|error| format!("--log {:?}: {error}", args.log))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match args.log_format {
         Format::Text => log.with_target(false).init(),
         Format::Json => log.json().flatten_event(true).init(),

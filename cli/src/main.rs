@@ -8,7 +8,12 @@ use switchyard::{check, demo, explain, logging, run};
 
 /// Keeps clients connected to redundant backends
 #[derive(Parser)]
-#[command(name = "switchyard", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "switchyard",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

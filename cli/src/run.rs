@@ -125,7 +125,11 @@ async fn reload(args: &RunArgs, fleet: &mut Fleet, why: &str) {
             Err(error) => tracing::error!(why, %error, "the reload is not complete; what ran goes on"),
         },
         Err(mistakes) => {
-            tracing::error!(why, mistakes = mistakes.len(), "the files have mistakes; what ran goes on as it was");
+            tracing::error!(
+                why,
+                mistakes = mistakes.len(),
+                "the files have mistakes; what ran goes on as it was"
+            );
             check::print_mistakes(&mistakes);
         }
     }

@@ -47,10 +47,17 @@ pub struct Clients {
 impl Clients {
     /// Starts `visitors` and `sessions`; they go on until [`Clients::stop`].
     pub fn start(access_point: SocketAddr, visitors: usize, sessions: usize) -> Self {
-        let mut clients =
-            Self { seen: Arc::default(), stop: CancellationToken::new(), tasks: JoinSet::new() };
+        let mut clients = Self {
+            seen: Arc::default(),
+            stop: CancellationToken::new(),
+            tasks: JoinSet::new(),
+        };
         for client in 0..visitors + sessions {
-            let kind = if client < visitors { Kind::Visitor } else { Kind::Session };
+            let kind = if client < visitors {
+                Kind::Visitor
+            } else {
+                Kind::Session
+            };
             let life = live(client, kind, access_point, Arc::clone(&clients.seen));
             let stop = clients.stop.clone();
             clients.tasks.spawn(async move {
@@ -69,7 +76,9 @@ impl Clients {
     /// Who served the newest connection.
     pub fn newest_server(&self) -> Option<String> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.iter().rev().find_map(|r| r.fresh.then(|| r.served_by.clone().ok()).flatten())
+        seen.iter()
+            .rev()
+            .find_map(|r| r.fresh.then(|| r.served_by.clone().ok()).flatten())
     }
 
     /// Ends them all.
@@ -132,7 +141,14 @@ impl Summary {
                     down_since.remove(&request.client);
                     if request.fresh {
                         let began = request.started.saturating_duration_since(mark);
-                        summary.served(name.clone(), Served { count: 1, first: began, last: began });
+                        summary.served(
+                            name.clone(),
+                            Served {
+                                count: 1,
+                                first: began,
+                                last: began,
+                            },
+                        );
                     }
                 }
                 Err(why) if request.fresh => {
@@ -161,7 +177,10 @@ impl Summary {
     }
 
     fn served(&mut self, by: String, served: Served) {
-        self.by_server.entry(by).and_modify(|mine| *mine = mine.with(served)).or_insert(served);
+        self.by_server
+            .entry(by)
+            .and_modify(|mine| *mine = mine.with(served))
+            .or_insert(served);
     }
 }
 
@@ -209,7 +228,10 @@ async fn ask(open: &mut Option<BufReader<TcpStream>>, to: SocketAddr) -> io::Res
     stream.get_mut().write_all(b"who?\n").await?;
     let mut line = String::new();
     if stream.read_line(&mut line).await? == 0 {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without an answer"));
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "closed without an answer",
+        ));
     }
     Ok(line.trim_end().to_owned())
 }

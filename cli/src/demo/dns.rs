@@ -33,9 +33,16 @@ impl Dns {
         let origin: Name = origin.parse().map_err(io::Error::other)?;
         let zone = InMemoryZoneHandler::empty(origin.clone(), ZoneType::Primary, AxfrPolicy::Deny);
         let soa = SOA::new(origin.clone(), origin.clone(), 1, 3600, 600, 86_400, TTL);
-        zone.upsert(Record::from_rdata(origin.clone(), TTL, RData::SOA(soa)), 1).await;
+        zone.upsert(Record::from_rdata(origin.clone(), TTL, RData::SOA(soa)), 1)
+            .await;
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut dns = Self { zone: Arc::new(zone), origin, address: loopback, serial: 1, server: None };
+        let mut dns = Self {
+            zone: Arc::new(zone),
+            origin,
+            address: loopback,
+            serial: 1,
+            server: None,
+        };
         dns.resume().await?;
         Ok(dns)
     }
@@ -47,10 +54,14 @@ impl Dns {
 
     /// From now on `name` (relative to the origin) has exactly these addresses.
     pub async fn set(&mut self, name: &str, addresses: &[Ipv4Addr]) -> io::Result<()> {
-        let name =
-            Name::from_ascii(name).and_then(|name| name.append_domain(&self.origin)).map_err(io::Error::other)?;
+        let name = Name::from_ascii(name)
+            .and_then(|name| name.append_domain(&self.origin))
+            .map_err(io::Error::other)?;
         self.serial += 1;
-        self.zone.records_mut().await.remove(&RrKey::new(LowerName::new(&name), RecordType::A));
+        self.zone
+            .records_mut()
+            .await
+            .remove(&RrKey::new(LowerName::new(&name), RecordType::A));
         for address in addresses {
             let record = Record::from_rdata(name.clone(), TTL, RData::A(A(*address)));
             self.zone.upsert(record, self.serial).await;
@@ -86,4 +97,3 @@ impl Dns {
 pub const fn loopback(c: u8, d: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, c, d)
 }
-

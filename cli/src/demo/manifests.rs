@@ -39,7 +39,10 @@ spec:
         ports.web
     );
     for (mode, port) in FAILBACKS.iter().zip(ports.failback) {
-        text += &format!("  - {{name: {}, port: {port}, protocol: TCP}}\n", mode.to_lowercase());
+        text += &format!(
+            "  - {{name: {}, port: {port}, protocol: TCP}}\n",
+            mode.to_lowercase()
+        );
     }
     text
 }

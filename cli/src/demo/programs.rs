@@ -42,13 +42,19 @@ impl Program {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(Ok(status)) => Err(io::Error::other(format!("{} ended with {status}", self.what))),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(io::Error::other(format!("{} did not stop within {STOP_TIMEOUT:?}", self.what))),
+            Err(_) => Err(io::Error::other(format!(
+                "{} did not stop within {STOP_TIMEOUT:?}",
+                self.what
+            ))),
         }
     }
 
     /// Whether it has ended by itself, which no program of the demo should.
     pub fn ended(&mut self) -> io::Result<Option<String>> {
-        Ok(self.child.try_wait()?.map(|status| format!("{} ended by itself with {status}", self.what)))
+        Ok(self
+            .child
+            .try_wait()?
+            .map(|status| format!("{} ended by itself with {status}", self.what)))
     }
 }
 
@@ -56,15 +62,25 @@ impl Program {
 pub async fn backend(name: &str, address: Ipv4Addr, port: u16) -> io::Result<Program> {
     let listen = SocketAddr::from((address, port));
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["demo-backend", "--name", name, "--listen", &listen.to_string()]).stdout(Stdio::piped());
+    command
+        .args(["demo-backend", "--name", name, "--listen", &listen.to_string()])
+        .stdout(Stdio::piped());
     let mut program = Program::spawn(format!("backend {name}"), &mut command)?;
-    let out = program.child.stdout.take().ok_or_else(|| io::Error::other("a backend without stdout"))?;
+    let out = program
+        .child
+        .stdout
+        .take()
+        .ok_or_else(|| io::Error::other("a backend without stdout"))?;
     let mut line = String::new();
     match timeout(START_TIMEOUT, BufReader::new(out).read_line(&mut line)).await {
         Ok(Ok(read)) if read > 0 => Ok(program),
-        Ok(Ok(_)) => Err(io::Error::other(format!("backend {name} could not listen on {listen}"))),
+        Ok(Ok(_)) => Err(io::Error::other(format!(
+            "backend {name} could not listen on {listen}"
+        ))),
         Ok(Err(error)) => Err(error),
-        Err(_) => Err(io::Error::other(format!("backend {name} is not listening after {START_TIMEOUT:?}"))),
+        Err(_) => Err(io::Error::other(format!(
+            "backend {name} is not listening after {START_TIMEOUT:?}"
+        ))),
     }
 }
 

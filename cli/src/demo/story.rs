@@ -74,9 +74,22 @@ impl Stage {
             await_ready(loopback(pool, 1), &mut proxies).await?;
         }
         let visitors = Clients::start((loopback(1, 1), ports.web).into(), 12, 6);
-        let guests =
-            ports.failback.iter().map(|port| Clients::start((loopback(2, 1), *port).into(), 4, 2)).collect();
-        Ok(Self { folder, ports, dns, web, primary, standby, proxies, visitors, guests })
+        let guests = ports
+            .failback
+            .iter()
+            .map(|port| Clients::start((loopback(2, 1), *port).into(), 4, 2))
+            .collect();
+        Ok(Self {
+            folder,
+            ports,
+            dns,
+            web,
+            primary,
+            standby,
+            proxies,
+            visitors,
+            guests,
+        })
     }
 
     async fn play(&mut self, rows: &mut Vec<Row>) -> io::Result<()> {
@@ -97,7 +110,11 @@ impl Stage {
         let mark = Instant::now();
         sleep(Duration::from_secs(3)).await;
         let seen = self.visitors.since(mark);
-        Ok(Row { event: "nothing happens".into(), outcome: shares(&seen), seen: self.all_since(mark) })
+        Ok(Row {
+            event: "nothing happens".into(),
+            outcome: shares(&seen),
+            seen: self.all_since(mark),
+        })
     }
 
     async fn kill_one(&mut self) -> io::Result<Row> {
@@ -110,19 +127,37 @@ impl Stage {
         self.web[1] = backend("web-2", loopback(10, 2), self.ports.backend).await?;
         let back = Instant::now();
         self.await_server("web-2", back).await?;
-        Ok(Row { event: "web-2 is killed".into(), outcome: shares(&seen), seen })
+        Ok(Row {
+            event: "web-2 is killed".into(),
+            outcome: shares(&seen),
+            seen,
+        })
     }
 
     async fn move_address(&mut self) -> io::Result<Row> {
         say("web-3 leaves DNS, web-4 enters it");
-        self.web.push(backend("web-4", loopback(10, 4), self.ports.backend).await?);
+        self.web
+            .push(backend("web-4", loopback(10, 4), self.ports.backend).await?);
         let mark = Instant::now();
-        self.dns.set("web", &[loopback(10, 1), loopback(10, 2), loopback(10, 4)]).await?;
+        self.dns
+            .set("web", &[loopback(10, 1), loopback(10, 2), loopback(10, 4)])
+            .await?;
         sleep(Duration::from_secs(4)).await;
         let seen = self.visitors.since(mark);
-        let last = seen.by_server.get("web-3").map_or(Duration::ZERO, |served| served.last);
-        let outcome = format!("last new connection to web-3 after {} ms; {}", last.as_millis(), shares(&seen));
-        Ok(Row { event: "web-3 leaves DNS (TTL 1 s), web-4 enters".into(), outcome, seen })
+        let last = seen
+            .by_server
+            .get("web-3")
+            .map_or(Duration::ZERO, |served| served.last);
+        let outcome = format!(
+            "last new connection to web-3 after {} ms; {}",
+            last.as_millis(),
+            shares(&seen)
+        );
+        Ok(Row {
+            event: "web-3 leaves DNS (TTL 1 s), web-4 enters".into(),
+            outcome,
+            seen,
+        })
     }
 
     async fn stop_dns(&mut self) -> io::Result<Row> {
@@ -133,7 +168,11 @@ impl Stage {
         self.dns.resume().await?;
         sleep(Duration::from_secs(1)).await;
         let seen = self.visitors.since(mark);
-        Ok(Row { event: "DNS is stopped for 10 s".into(), outcome: shares(&seen), seen: self.all_since(mark) })
+        Ok(Row {
+            event: "DNS is stopped for 10 s".into(),
+            outcome: shares(&seen),
+            seen: self.all_since(mark),
+        })
     }
 
     async fn kill_primary(&mut self) -> io::Result<Row> {
@@ -142,21 +181,30 @@ impl Stage {
         self.primary.kill().await?;
         sleep(Duration::from_secs(3)).await;
         let seen = self.guests_since(mark);
-        Ok(Row { event: "the primary is killed".into(), outcome: shares(&seen), seen })
+        Ok(Row {
+            event: "the primary is killed".into(),
+            outcome: shares(&seen),
+            seen,
+        })
     }
 
     async fn primary_returns(&mut self) -> io::Result<Vec<Row>> {
         say("the primary comes back, under each failback mode");
         self.primary = backend("primary", PRIMARY, self.ports.backend).await?;
         let mark = Instant::now();
-        let start = (Timestamp::now() + PRIME_TIME_IN).to_zoned(TimeZone::UTC).strftime("%H:%M:%S").to_string();
+        let start = (Timestamp::now() + PRIME_TIME_IN)
+            .to_zoned(TimeZone::UTC)
+            .strftime("%H:%M:%S")
+            .to_string();
         write_manifests(self.folder.path(), &self.ports, self.dns.address(), &start)?;
         sleep_until((mark + RETURN_WATCHED).into()).await;
         let rows = FAILBACKS.iter().zip(&self.guests).map(|(mode, clients)| {
             let seen = clients.since(mark);
             let first = seen.by_server.get("primary").map(|served| served.first);
             let outcome = match (first, clients.newest_server().as_deref()) {
-                (Some(first), Some("primary")) => format!("back on the primary after {} ms", first.as_millis()),
+                (Some(first), Some("primary")) => {
+                    format!("back on the primary after {} ms", first.as_millis())
+                }
                 (None, Some(other)) => format!("stays on the {other}"),
                 (first, now) => format!("first on the primary: {first:?}, now on {now:?}"),
             };
@@ -165,7 +213,11 @@ impl Stage {
                 "Scheduled" => format!(" for {start}, in {} s", PRIME_TIME_IN.as_secs()),
                 _ => String::new(),
             };
-            Row { event: format!("the primary is back: {mode}{how}"), outcome, seen }
+            Row {
+                event: format!("the primary is back: {mode}{how}"),
+                outcome,
+                seen,
+            }
         });
         Ok(rows.collect())
     }
@@ -174,7 +226,9 @@ impl Stage {
         let deadline = since + READY_TIMEOUT;
         while !self.visitors.since(since).by_server.contains_key(name) {
             if Instant::now() > deadline {
-                return Err(io::Error::other(format!("{name} lives, but served nobody within {READY_TIMEOUT:?}")));
+                return Err(io::Error::other(format!(
+                    "{name} lives, but served nobody within {READY_TIMEOUT:?}"
+                )));
             }
             sleep(POLL_INTERVAL).await;
         }
@@ -183,7 +237,9 @@ impl Stage {
 
     fn guests_since(&self, mark: Instant) -> Summary {
         let mut seen = Summary::default();
-        self.guests.iter().for_each(|clients| seen.merge(clients.since(mark)));
+        self.guests
+            .iter()
+            .for_each(|clients| seen.merge(clients.since(mark)));
         seen
     }
 
@@ -221,7 +277,9 @@ async fn await_ready(address: Ipv4Addr, proxies: &mut Program) -> io::Result<()>
             return Err(io::Error::other(ended));
         }
         if Instant::now() > deadline {
-            return Err(io::Error::other(format!("the proxy at {address} is not ready: {answer:?}")));
+            return Err(io::Error::other(format!(
+                "the proxy at {address} is not ready: {answer:?}"
+            )));
         }
         sleep(POLL_INTERVAL).await;
     }
@@ -244,16 +302,26 @@ fn write_manifests(folder: &Path, ports: &Ports, dns: SocketAddr, prime_time: &s
 }
 
 fn free_ports() -> io::Result<Ports> {
-    let holders: Vec<TcpListener> =
-        (0..6).map(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))).collect::<io::Result<_>>()?;
-    let ports: Vec<u16> =
-        holders.iter().map(|holder| Ok(holder.local_addr()?.port())).collect::<io::Result<_>>()?;
-    Ok(Ports { backend: ports[0], web: ports[1], failback: [ports[2], ports[3], ports[4], ports[5]] })
+    let holders: Vec<TcpListener> = (0..6)
+        .map(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)))
+        .collect::<io::Result<_>>()?;
+    let ports: Vec<u16> = holders
+        .iter()
+        .map(|holder| Ok(holder.local_addr()?.port()))
+        .collect::<io::Result<_>>()?;
+    Ok(Ports {
+        backend: ports[0],
+        web: ports[1],
+        failback: [ports[2], ports[3], ports[4], ports[5]],
+    })
 }
 
 fn shares(seen: &Summary) -> String {
-    let shares: Vec<String> =
-        seen.by_server.iter().map(|(name, served)| format!("{name} {}", served.count)).collect();
+    let shares: Vec<String> = seen
+        .by_server
+        .iter()
+        .map(|(name, served)| format!("{name} {}", served.count))
+        .collect();
     let mut text = format!("new connections: {}", shares.join(", "));
     if let Some(error) = &seen.first_error {
         text += &format!("; first failure: {error}");

@@ -20,8 +20,17 @@ pub struct Row {
 /// The whole story.
 pub fn draw(rows: &[Row]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["event", "requests", "failed", "cut", "longest without service", "what became of it"]);
+    table
+        .load_style(UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header([
+        "event",
+        "requests",
+        "failed",
+        "cut",
+        "longest without service",
+        "what became of it",
+    ]);
     for column in 1..=4 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::OpenOptions;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use switchyard_operator::compile::PoolKey;
+use switchyard_proxy::access_log::AccessLog;
 use switchyard_proxy::admin;
 use switchyard_proxy::app::{Applied, Bound, Proxy, ProxyConfig, StartError};
 use switchyard_proxy::resolve::Resolver;
+use switchyard_proxy::socket::raise_descriptor_limit;
 use switchyard_snapshot::Snapshot;
 use tokio::task::JoinSet;
 
@@ -32,6 +37,14 @@ pub enum FleetError {
         /// What it was refused.
         source: StartError,
     },
+    /// The process could not get what it needs.
+    #[error("cannot {doing}: {source}")]
+    System {
+        /// What was tried.
+        doing: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A running proxy could not take all of a change.
     #[error("{}", .0.join("; "))]
     Apply(Vec<String>),
@@ -42,7 +55,7 @@ impl FleetError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Start { .. } | Self::Apply(_) => 1,
+            Self::Start { .. } | Self::System { .. } | Self::Apply(_) => 1,
         }
     }
 }
@@ -67,6 +80,14 @@ pub struct Fleet {
     /// Which number a pool has got, for as long as the process lives: a pool that goes must not move the others.
     numbers: BTreeMap<PoolKey, u32>,
     leaving: JoinSet<()>,
+    /// What the process may open; proxies that start together get equal shares.
+    descriptors: u64,
+    access_log: Option<OpenLog>,
+}
+
+struct OpenLog {
+    log: AccessLog,
+    writer: std::thread::JoinHandle<io::Result<()>>,
 }
 
 struct Running {
@@ -82,6 +103,11 @@ impl Fleet {
             running: BTreeMap::new(),
             numbers: BTreeMap::new(),
             leaving: JoinSet::new(),
+            descriptors: raise_descriptor_limit().map_err(|source| FleetError::System {
+                doing: "raise the limit of descriptors".to_owned(),
+                source,
+            })?,
+            access_log: args.access_log.as_deref().map(open_log).transpose()?,
         };
         match fleet.apply(args, loaded).await {
             Ok(_) => Ok(fleet),
@@ -96,7 +122,12 @@ impl Fleet {
     pub async fn apply(&mut self, args: &RunArgs, loaded: &Loaded) -> Result<Vec<String>, FleetError> {
         let wanted = self.wanted(args, loaded)?;
         let mut done = Vec::new();
-        let gone: Vec<Member> = self.running.keys().filter(|member| !wanted.contains_key(*member)).cloned().collect();
+        let gone: Vec<Member> = self
+            .running
+            .keys()
+            .filter(|member| !wanted.contains_key(*member))
+            .cloned()
+            .collect();
         for member in gone {
             if let Some(running) = self.running.remove(&member) {
                 done.push(format!("{member} leaves"));
@@ -107,6 +138,7 @@ impl Fleet {
             }
         }
         while self.leaving.try_join_next().is_some() {}
+        let sharing = wanted.len().max(1) as u64;
         let mut refused = Vec::new();
         for (member, snapshot) in wanted {
             match self.running.get_mut(&member) {
@@ -118,14 +150,18 @@ impl Fleet {
                     done.push(format!("{member} changed"));
                 }
                 None => {
-                    let proxy = self.start_one(args, &member, snapshot.clone()).await?;
-                    announce(&member, &proxy.bound());
+                    let proxy = self.start_one(args, &member, snapshot.clone(), sharing).await?;
+                    announce(&member, proxy.bound());
                     self.running.insert(member.clone(), Running { proxy, snapshot });
                     done.push(format!("{member} started"));
                 }
             }
         }
-        if refused.is_empty() { Ok(done) } else { Err(FleetError::Apply(refused)) }
+        if refused.is_empty() {
+            Ok(done)
+        } else {
+            Err(FleetError::Apply(refused))
+        }
     }
 
     /// Returns once a part of a proxy has died, with what it was.
@@ -149,6 +185,14 @@ impl Fleet {
     pub async fn stop(mut self) {
         futures::future::join_all(self.running.into_values().map(|running| running.proxy.stop())).await;
         self.leaving.shutdown().await;
+        if let Some(OpenLog { log, writer }) = self.access_log {
+            drop(log);
+            match tokio::task::spawn_blocking(|| writer.join()).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => tracing::error!(%error, "the access log is not complete"),
+                Ok(Err(_)) | Err(_) => tracing::error!("the access log's writer died"),
+            }
+        }
     }
 
     fn wanted(&mut self, args: &RunArgs, loaded: &Loaded) -> Result<BTreeMap<Member, Snapshot>, FleetError> {
@@ -162,7 +206,10 @@ impl Fleet {
                     )));
                 }
                 for replica in 1..=replicas {
-                    let member = Member { pool: pool.clone(), replica };
+                    let member = Member {
+                        pool: pool.clone(),
+                        replica,
+                    };
                     wanted.insert(member, loaded.snapshot(&pool));
                 }
             }
@@ -177,12 +224,20 @@ impl Fleet {
     fn number(&mut self, pool: &PoolKey) -> Result<u32, FleetError> {
         let next = self.numbers.values().max().map_or(1, |last| last + 1);
         if next > MOST && !self.numbers.contains_key(pool) {
-            return Err(FleetError::Usage(format!("pool {pool} is one too many: --all runs at most {MOST}")));
+            return Err(FleetError::Usage(format!(
+                "pool {pool} is one too many: --all runs at most {MOST}"
+            )));
         }
         Ok(*self.numbers.entry(pool.clone()).or_insert(next))
     }
 
-    async fn start_one(&self, args: &RunArgs, member: &Member, snapshot: Snapshot) -> Result<Proxy, FleetError> {
+    async fn start_one(
+        &self,
+        args: &RunArgs,
+        member: &Member,
+        snapshot: Snapshot,
+        sharing: u64,
+    ) -> Result<Proxy, FleetError> {
         let own = self.numbers.get(&member.pool).map(|number| {
             // Both are at most MOST.
             IpAddr::V4(Ipv4Addr::new(127, 0, *number as u8, member.replica as u8))
@@ -191,26 +246,57 @@ impl Fleet {
         let config = ProxyConfig {
             name: member.to_string(),
             bind: own.or(args.bind),
-            admin: args.admin.unwrap_or(SocketAddr::new(admin_ip, admin::DEFAULT_PORT)),
-            workers: args.workers.unwrap_or_else(|| if args.all { NonZeroUsize::MIN } else { cpus() }),
-            state_dir: args.state_dir.as_ref().map(|folder| folder.join(member.to_string())),
-            access_log: args.access_log.clone(),
+            admin: args
+                .admin
+                .unwrap_or(SocketAddr::new(admin_ip, admin::DEFAULT_PORT)),
+            workers: args
+                .workers
+                .unwrap_or_else(|| if args.all { NonZeroUsize::MIN } else { cpus() }),
+            state_dir: args
+                .state_dir
+                .as_ref()
+                .map(|folder| folder.join(member.to_string())),
+            descriptors: self.descriptors / sharing,
+            access_log: self.access_log.as_ref().map(|log| log.log.clone()),
             resolver: self.resolver.clone(),
         };
         Proxy::start(config, snapshot)
             .await
-            .map_err(|source| FleetError::Start { name: member.to_string(), source })
+            .map_err(|source| FleetError::Start {
+                name: member.to_string(),
+                source,
+            })
     }
 }
 
 fn the_pool(args: &RunArgs, loaded: &Loaded) -> Result<PoolKey, FleetError> {
     let pools: Vec<PoolKey> = loaded.pools().into_iter().map(|(pool, _)| pool).collect();
-    let names = || pools.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let fits = |pool: &PoolKey| args.pool.as_ref().is_none_or(|name| *name == pool.name || *name == pool.to_string());
-    match (pools.iter().filter(|pool| fits(pool)).collect::<Vec<_>>().as_slice(), &args.pool) {
+    let names = || {
+        pools
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let fits = |pool: &PoolKey| {
+        args.pool
+            .as_ref()
+            .is_none_or(|name| *name == pool.name || *name == pool.to_string())
+    };
+    match (
+        pools
+            .iter()
+            .filter(|pool| fits(pool))
+            .collect::<Vec<_>>()
+            .as_slice(),
+        &args.pool,
+    ) {
         ([pool], _) => Ok((*pool).clone()),
         ([], _) if pools.is_empty() => Err(FleetError::Usage("the files hold no ProxyPool".to_owned())),
-        ([], Some(name)) => Err(FleetError::Usage(format!("no pool is named {name:?}; the files hold {}", names()))),
+        ([], Some(name)) => Err(FleetError::Usage(format!(
+            "no pool is named {name:?}; the files hold {}",
+            names()
+        ))),
         _ => Err(FleetError::Usage(format!(
             "the files hold several pools ({}): name one with --pool [NAMESPACE/]NAME, or run them --all",
             names()
@@ -224,7 +310,30 @@ fn cpus() -> NonZeroUsize {
 
 fn complaints(member: &Member, applied: &Applied) -> Vec<String> {
     let rejected = applied.rejected.iter().map(ToString::to_string);
-    rejected.chain(applied.listen_errors.iter().cloned()).map(|why| format!("{member}: {why}")).collect()
+    rejected
+        .chain(applied.listen_errors.iter().cloned())
+        .map(|why| format!("{member}: {why}"))
+        .collect()
+}
+
+fn open_log(path: &Path) -> Result<OpenLog, FleetError> {
+    let failed = |source| FleetError::System {
+        doing: format!("write the access log {}", path.display()),
+        source,
+    };
+    let started = if path == Path::new("-") {
+        AccessLog::start(io::stdout())
+    } else {
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(failed)?;
+        AccessLog::start(file)
+    };
+    started
+        .map(|(log, writer)| OpenLog { log, writer })
+        .map_err(failed)
 }
 
 fn announce(member: &Member, bound: &Bound) {

@@ -24,18 +24,31 @@ impl Follower {
         let (changed, changes) = mpsc::channel(1);
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // A full queue means that a wake-up is waiting already; reading files is no change of them.
-            if !matches!(event, Ok(notify::Event { kind: EventKind::Access(_), .. })) {
+            if !matches!(
+                event,
+                Ok(notify::Event {
+                    kind: EventKind::Access(_),
+                    ..
+                })
+            ) {
                 let _ = changed.try_send(());
             }
         })
         .map_err(|error| format!("cannot watch files: {error}"))?;
         for path in paths {
-            let folder = if path.is_dir() { path.as_path() } else { folder_of(path) };
+            let folder = if path.is_dir() {
+                path.as_path()
+            } else {
+                folder_of(path)
+            };
             watcher
                 .watch(folder, RecursiveMode::NonRecursive)
                 .map_err(|error| format!("cannot watch {}: {error}", folder.display()))?;
         }
-        Ok(Self { changes, _watcher: watcher })
+        Ok(Self {
+            changes,
+            _watcher: watcher,
+        })
     }
 
     /// Returns once something changed and a burst of changes is over.
