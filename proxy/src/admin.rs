@@ -39,9 +39,6 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_mins(1);
 /// Accepting again after it failed.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Where the admin endpoints listen unless told otherwise; always on loopback.
-pub const DEFAULT_PORT: u16 = 17000;
-
 /// A bound admin address that nobody serves yet.
 #[derive(Debug)]
 pub struct Admin {
