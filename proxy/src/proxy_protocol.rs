@@ -11,6 +11,9 @@ use switchyard_snapshot::SendProxy;
 /// The longest header that is taken, TLVs included. A version 2 header may announce up to 64 KiB; nobody needs it.
 pub const MAX_LENGTH: usize = 4096;
 
+/// Bytes that tell a header from anything else.
+pub(crate) const LONGEST_SIGNATURE: usize = v2::SIGNATURE.len();
+
 /// The two ends of the connection that a header speaks of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {

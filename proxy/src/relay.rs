@@ -14,6 +14,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use tokio::net::TcpStream;
 
@@ -29,6 +30,13 @@ use pipe::{Ends, Flow, Pipe, discard};
 
 /// Reads of one direction in one go, before others get their turn.
 const TURNS: u32 = 16;
+
+/// What goes to the backend before anything is relayed.
+pub(crate) struct First {
+    pub(crate) bytes: Vec<u8>,
+    /// Whether a PROXY header that comes now is forbidden.
+    pub(crate) forbid_header: bool,
+}
 
 /// The two sides.
 pub(crate) struct Sockets {
@@ -50,19 +58,20 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Registers the session and starts its task; `first` goes to the backend before anything else.
-    pub(crate) fn start(busy: Busy, passes: Passes, start: Start, sockets: Sockets, first: Vec<u8>) {
+    /// Registers the session and starts its task.
+    pub(crate) fn start(busy: Busy, passes: Passes, start: Start, sockets: Sockets, first: First) {
         let worker = &busy.0;
         let session = Session::new(worker.session_id(), start);
         if !session.monitor {
             session.chain.counts.sessions.add(1);
         }
         let slot = worker.sessions.insert(Rc::clone(&session));
-        let first = (!first.is_empty()).then(|| Waiting::new(first));
+        let First { bytes, forbid_header } = first;
+        let bytes = (!bytes.is_empty()).then(|| Waiting::new(bytes));
         let relay = Self {
             sockets,
-            up: Pipe::new(first),
-            down: Pipe::new(None),
+            up: Pipe::new(bytes, forbid_header),
+            down: Pipe::new(None, false),
             session,
             slot,
             busy,
@@ -88,22 +97,29 @@ impl Relay {
             socket::reset_on_close(backend);
             return Poll::Ready(End::ClientReset);
         }
+        if up == Flow::Forbidden {
+            socket::reset_on_close(client);
+            socket::reset_on_close(backend);
+            return Poll::Ready(End::UntrustedHeader);
+        }
         self.note_first_end(End::ClientClosed);
         let Sockets { client, backend } = &mut self.sockets;
-        let mut turns = TURNS;
+        // A backend that broke has nothing to add to what it said: all of that is delivered now, and what follows is a
+        // reset, not an end.
+        let broken = up == Flow::TargetBroke;
+        let mut turns = if broken { u32::MAX } else { TURNS };
         let ends = Ends {
             from: backend,
             to: client,
             buffers,
             moved: &self.session.down,
         };
-        let down = self.down.pump(cx, ends, &mut turns, self.up.is_done());
+        let down = self.down.pump(cx, ends, &mut turns, broken || self.up.is_done());
         if down == Flow::TargetBroke {
             socket::reset_on_close(backend);
             return Poll::Ready(End::ClientReset);
         }
-        // Only now: what a broken backend had said has been delivered, as far as the client took it.
-        if down == Flow::SourceBroke || up == Flow::TargetBroke {
+        if down == Flow::SourceBroke || broken {
             socket::reset_on_close(client);
             return Poll::Ready(End::BackendReset);
         }
@@ -234,6 +250,15 @@ impl Drop for Relay {
             session.chain.counts.ended[end.index()].add(1);
             session.listener.counts.ended.add(1);
             self.log(end);
+        }
+        if let Some(rules) = &session.listener.route().routing().affinity {
+            let table = &session.chain.handle.affinity;
+            table.released(
+                rules,
+                session.client.ip(),
+                session.place.endpoint().id,
+                Instant::now(),
+            );
         }
         self.busy.0.sessions.remove(self.slot);
         session.chain.freed.notify_one();

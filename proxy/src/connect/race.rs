@@ -25,7 +25,7 @@ use crate::socket;
 use super::dial::dial;
 use super::gone::gone;
 use super::search::{Choice, OtherFamily, Search};
-use super::{Connected, is_past};
+use super::{Caller, Connected, is_past};
 
 /// How one attempt ended.
 type Outcome = Result<TcpStream, (ConnectError, String)>;
@@ -169,10 +169,22 @@ impl<'a> Search<'a> {
     }
 
     fn connected(&self, choice: Choice, stream: TcpStream) -> Connected {
-        let Choice { place, send_proxy } = choice;
-        place.endpoint().note_success();
+        let Choice {
+            place,
+            send_proxy,
+            away_from_home,
+        } = choice;
+        let Caller {
+            chain, routing, from, ..
+        } = self.caller;
+        let endpoint = place.endpoint();
+        endpoint.note_success();
+        if let Some(rules) = &routing.affinity {
+            let table = &chain.handle.affinity;
+            table.connected(rules, from, endpoint.id, away_from_home, Instant::now());
+        }
         let took = self.begun.elapsed();
-        self.caller.chain.counts.connected(took);
+        chain.counts.connected(took);
         Connected {
             stream,
             place,

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use switchyard_snapshot::{Balance, SendProxy};
 
+use crate::affinity::Why;
 use crate::chain::event::ConnectFailed;
-use crate::chain::view::View;
+use crate::chain::view::{Candidate, View};
 use crate::endpoint::{EndpointId, Place};
 use crate::listener::Refused;
 use crate::pick::{Nobody, pick};
@@ -29,6 +30,8 @@ const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
 pub(super) struct Choice {
     pub(super) place: Place,
     pub(super) send_proxy: SendProxy,
+    /// With affinity, why it is not the client's home.
+    pub(super) away_from_home: Option<Why>,
 }
 
 impl Choice {
@@ -97,9 +100,7 @@ impl<'a> Search<'a> {
 
     /// Picks an endpoint that was not tried and reserves a place there.
     pub(super) fn choose(&mut self, family: Option<OtherFamily>) -> Result<Choice, Nobody> {
-        let Caller {
-            worker, chain, from, ..
-        } = self.caller;
+        let chain = self.caller.chain;
         let view = chain.handle.view();
         if view.version != self.version {
             self.version = view.version;
@@ -124,18 +125,16 @@ impl<'a> Search<'a> {
             });
             self.tried.extend(unwanted.map(|endpoint| endpoint.id));
         }
-        let mut rotation = chain.rotation.borrow_mut();
         let mut lost_races = false;
         let choice = loop {
-            let now = Instant::now();
-            match pick(&view, &mut rotation, Some(from), &self.tried, now, &mut || {
-                worker.random()
-            }) {
-                Ok(candidate) => {
+            match self.pick(&view) {
+                Ok((candidate, away_from_home)) => {
                     if let Some(place) = candidate.endpoint.reserve(candidate.max_connections) {
+                        let send_proxy = candidate.send_proxy;
                         break Ok(Choice {
                             place,
-                            send_proxy: candidate.send_proxy,
+                            send_proxy,
+                            away_from_home,
                         });
                     }
                     lost_races = true;
@@ -147,6 +146,27 @@ impl<'a> Search<'a> {
         };
         self.tried.truncate(tried);
         choice
+    }
+
+    fn pick<'v>(&self, view: &'v View) -> Result<(&'v Candidate, Option<Why>), Nobody> {
+        let Caller {
+            worker,
+            chain,
+            routing,
+            from,
+            ..
+        } = self.caller;
+        let now = Instant::now();
+        if let Some(rules) = &routing.affinity {
+            let choice = chain
+                .handle
+                .affinity
+                .choose(rules, view, from, &self.tried, now)?;
+            return Ok((choice.candidate, choice.why));
+        }
+        let rotation = &mut chain.rotation.borrow_mut();
+        let mut random = || worker.random();
+        pick(view, rotation, Some(from), &self.tried, now, &mut random).map(|candidate| (candidate, None))
     }
 
     /// An attempt failed: counted, told to the chain if it speaks about the endpoint.

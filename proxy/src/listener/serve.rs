@@ -13,7 +13,7 @@ use crate::access_log::{AccessLog, Record};
 use crate::connect::{self, Connected};
 use crate::detect::opening::Opening;
 use crate::proxy_protocol::{self, Addresses};
-use crate::relay::{Relay, Sockets};
+use crate::relay::{First, Relay, Sockets};
 use crate::session::end::Refusal;
 use crate::session::{Details, Start};
 use crate::socket;
@@ -120,7 +120,11 @@ pub(super) async fn serve(busy: Busy, listener: Rc<ListenerLocal>, accepted: Acc
                 client,
                 backend: connected.stream,
             };
-            Relay::start(busy, passes, start, sockets, prelude);
+            let first = First {
+                bytes: prelude,
+                forbid_header: opening.forbid_header,
+            };
+            Relay::start(busy, passes, start, sockets, first);
         }
         (outcome, chain) => {
             let refused = outcome.err().unwrap_or_else(|| Refusal::NoChain.into());

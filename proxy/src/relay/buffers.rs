@@ -72,6 +72,11 @@ impl Waiting {
         self.bytes.get(self.written..).unwrap_or_default()
     }
 
+    /// Adds what comes after.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
     pub(crate) fn advance(&mut self, by: usize) {
         self.written += by;
     }

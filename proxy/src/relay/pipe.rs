@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::proxy_protocol;
+
 use super::buffers::{Buffers, Waiting};
 
 /// What became of a direction.
@@ -22,6 +24,8 @@ pub(super) enum Flow {
     SourceBroke,
     /// The receiver's side broke.
     TargetBroke,
+    /// The sender began with a PROXY header that it may not send.
+    Forbidden,
 }
 
 /// Where a direction stands.
@@ -38,6 +42,15 @@ enum State {
 pub(super) struct Pipe {
     waiting: Option<Waiting>,
     state: State,
+    /// The sender's first bytes, until it is sure that they are no PROXY header.
+    screen: Option<Screen>,
+}
+
+/// Bytes that may become a PROXY header's signature: fewer than the longest has.
+#[derive(Debug, Default)]
+struct Screen {
+    held: [u8; proxy_protocol::LONGEST_SIGNATURE],
+    length: u8,
 }
 
 /// What a direction works with.
@@ -50,10 +63,13 @@ pub(super) struct Ends<'a> {
 }
 
 impl Pipe {
-    pub(super) fn new(first: Option<Waiting>) -> Self {
+    /// `first` goes before what is read; with `screened`, a PROXY header is not passed on.
+    pub(super) fn new(first: Option<Waiting>, screened: bool) -> Self {
+        let screen = screened.then(Screen::default);
         Self {
             waiting: first,
             state: State::Open,
+            screen,
         }
     }
 
@@ -117,7 +133,14 @@ impl Pipe {
             }
             let bytes = read.filled();
             if bytes.is_empty() {
-                self.state = State::Ending;
+                self.end();
+                self.release(&[], buffers);
+                continue;
+            }
+            if self.screen.is_some() {
+                if self.is_forbidden(bytes, buffers) {
+                    return Flow::Forbidden;
+                }
                 continue;
             }
             match write(cx, to, bytes) {
@@ -129,6 +152,39 @@ impl Pipe {
                 }
                 Written::Broke => return Flow::TargetBroke,
             }
+        }
+    }
+
+    /// Holds `bytes` back while they may still become a PROXY header; true: they are one.
+    fn is_forbidden(&mut self, bytes: &[u8], buffers: &Buffers) -> bool {
+        let Some(screen) = &mut self.screen else {
+            return false;
+        };
+        let held = usize::from(screen.length);
+        let taken = bytes.len().min(screen.held.len() - held);
+        screen.held[held..held + taken].copy_from_slice(&bytes[..taken]);
+        let length = held + taken;
+        let begins = &screen.held[..length];
+        if proxy_protocol::is_header(begins) {
+            return true;
+        }
+        screen.length = length as u8;
+        if !proxy_protocol::may_become_header(begins) {
+            self.release(&bytes[taken..], buffers);
+        }
+        false
+    }
+
+    /// Lets go of what was held back, and of `bytes` after it.
+    fn release(&mut self, bytes: &[u8], buffers: &Buffers) {
+        let Some(Screen { held, length }) = self.screen.take() else {
+            return;
+        };
+        let held = &held[..usize::from(length)];
+        if !(held.is_empty() && bytes.is_empty()) {
+            let mut waiting = buffers.keep(held);
+            waiting.append(bytes);
+            self.waiting = Some(waiting);
         }
     }
 

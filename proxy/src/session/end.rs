@@ -155,6 +155,8 @@ pub enum End {
     BackendReset,
     /// No byte moved for the listener's `idleTimeout`.
     Idle,
+    /// The client sent a PROXY header that it may not send.
+    UntrustedHeader,
     /// We closed it.
     Moved(CloseReason),
 }
@@ -167,6 +169,7 @@ impl End {
         Self::ClientReset,
         Self::BackendReset,
         Self::Idle,
+        Self::UntrustedHeader,
         Self::Moved(CloseReason::Failback),
         Self::Moved(CloseReason::Switched),
         Self::Moved(CloseReason::Suspended),
@@ -185,7 +188,8 @@ impl End {
             Self::ClientReset => 2,
             Self::BackendReset => 3,
             Self::Idle => 4,
-            Self::Moved(why) => 5 + why as usize,
+            Self::UntrustedHeader => 5,
+            Self::Moved(why) => 6 + why as usize,
         }
     }
 
@@ -197,6 +201,7 @@ impl End {
             Self::ClientReset => "clientReset",
             Self::BackendReset => "backendReset",
             Self::Idle => "idle",
+            Self::UntrustedHeader => "untrustedProxyHeader",
             Self::Moved(CloseReason::Failback) => "moved:failback",
             Self::Moved(CloseReason::Switched) => "moved:switched",
             Self::Moved(CloseReason::Suspended) => "moved:suspended",
@@ -211,7 +216,7 @@ impl End {
     /// Whose doing it was.
     pub fn fault(self) -> Fault {
         match self {
-            Self::ClientClosed | Self::ClientReset | Self::Idle => Fault::Client,
+            Self::ClientClosed | Self::ClientReset | Self::Idle | Self::UntrustedHeader => Fault::Client,
             Self::BackendClosed
             | Self::BackendReset
             | Self::Moved(CloseReason::EndpointDown | CloseReason::Vanished) => Fault::Backend,
