@@ -165,7 +165,10 @@ async fn resets_are_passed_on_as_resets() {
     until_reset(&mut backend).await;
     pair.until_ended(End::ClientReset).await;
 
-    let (mut client, backend) = pair.connect().await;
+    // Before the first byte it would be a failed attempt, and tried again.
+    let (mut client, mut backend) = pair.connect().await;
+    backend.write_all(b"connected").await.unwrap();
+    expect(&mut client, "connected").await;
     reset(backend);
     until_reset(&mut client).await;
     pair.until_ended(End::BackendReset).await;
@@ -276,7 +279,7 @@ async fn an_idle_session_is_closed_with_fin_and_a_busy_one_is_not() {
     };
     assert_eq!((client, backend), ((vec![], Ok(())), (vec![], Ok(()))));
     assert!(
-        (Duration::from_millis(400)..Duration::from_secs(2)).contains(&after),
+        (Duration::from_millis(400)..Duration::from_secs(5)).contains(&after),
         "{after:?}"
     );
     pair.until_ended(End::Idle).await;
