@@ -9,8 +9,9 @@ use super::{LIMIT, Look, host_name};
 
 /// Content type of handshake records (RFC 8446 §5.1), the first byte of a TLS connection.
 pub(crate) const HANDSHAKE: u8 = 22;
-/// RFC 8446 §4.
+/// RFC 8446 §4: a type, then a length of three bytes.
 const CLIENT_HELLO: u8 = 1;
+const HEADER: usize = 4;
 /// RFC 8446 §5.1: 2^14.
 const MAX_RECORD: usize = 1 << 14;
 /// RFC 6066 §3.
@@ -23,30 +24,42 @@ pub fn look(bytes: &[u8]) -> Look {
         Ok(message) => message,
         Err(look) => return look,
     };
-    let Some((kind, rest)) = message.split_first() else {
-        return Look::More;
-    };
-    if *kind != CLIENT_HELLO {
-        return Look::Bad("a TLS handshake that does not begin with a ClientHello");
+    match body_length(&message) {
+        Ok(Some(length)) => match message.get(HEADER..HEADER + length) {
+            Some(hello) => server_name(Reader(hello)).unwrap_or(Look::Bad("a malformed ClientHello")),
+            None => Look::More,
+        },
+        Ok(None) => Look::More,
+        Err(look) => look,
     }
-    let Some((length, rest)) = rest.split_at_checked(3) else {
-        return Look::More;
-    };
-    let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
-    if length > LIMIT {
-        return Look::Bad("a ClientHello of more than 16 KiB");
-    }
-    let Some(hello) = rest.get(..length) else {
-        return Look::More;
-    };
-    server_name(Reader(hello)).unwrap_or(Look::Bad("a malformed ClientHello"))
 }
 
-/// The handshake bytes of all records so far, one after the other.
+/// What the header of the handshake message announces; none: it is not complete yet.
+fn body_length(message: &[u8]) -> Result<Option<usize>, Look> {
+    let length = match message {
+        [CLIENT_HELLO, a, b, c, ..] => u32::from_be_bytes([0, *a, *b, *c]) as usize,
+        [CLIENT_HELLO, ..] | [] => return Ok(None),
+        _ => {
+            return Err(Look::Bad(
+                "a TLS handshake that does not begin with a ClientHello",
+            ));
+        }
+    };
+    if length > LIMIT {
+        return Err(Look::Bad("a ClientHello of more than 16 KiB"));
+    }
+    Ok(Some(length))
+}
+
+/// The handshake bytes of all records so far, one after the other, until the `ClientHello` is complete: what follows it
+/// (early data, say) is no business of ours.
 fn assemble(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Look> {
     let mut message = Cow::Borrowed(&[][..]);
     let mut rest = bytes;
     while let [kind, after @ ..] = rest {
+        if body_length(&message)?.is_some_and(|length| message.len() >= HEADER + length) {
+            break;
+        }
         if *kind != HANDSHAKE {
             return Err(Look::Bad("no TLS handshake"));
         }

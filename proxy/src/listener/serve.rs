@@ -217,13 +217,17 @@ struct Refusing<'a> {
 }
 
 impl Refusing<'_> {
-    /// Closes with a reset, so that nobody takes it for an empty answer; counts and logs it.
+    /// Counts and logs it, then closes with a reset, so that nobody takes it for an empty answer.
     fn refuse(self, client: TcpStream, refused: Refused, log: Option<&AccessLog>) {
-        let Refused { why, text, attempts } = refused;
-        if why != Refusal::ClientGone {
+        if refused.why != Refusal::ClientGone {
             socket::reset_on_close(&client);
         }
+        self.note(refused, log);
         drop(client);
+    }
+
+    fn note(self, refused: Refused, log: Option<&AccessLog>) {
+        let Refused { why, text, attempts } = refused;
         if self.monitor {
             return;
         }

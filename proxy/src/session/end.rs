@@ -163,7 +163,7 @@ pub enum End {
 
 impl End {
     /// All of them, in the order of [`End::index`].
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ClientClosed,
         Self::BackendClosed,
         Self::ClientReset,
