@@ -138,3 +138,6 @@ impl Stop {
         self.stopped.get()
     }
 }
+
+#[cfg(test)]
+mod tests;
