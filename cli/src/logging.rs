@@ -1,8 +1,14 @@
 //! The program's own log. In: how it shall look. Out: events on standard error, from the first moment on, before any
 //! configuration is there.
 
+use std::io::IsTerminal;
+
 use clap::Args;
 use tracing_subscriber::EnvFilter;
+
+/// Resolver and server libraries tell of every query at `info`; what matters of it is in our own words.
+const QUIET_LIBRARIES: &str =
+    "info,hickory_net=error,hickory_proto=error,hickory_resolver=error,hickory_server=error";
 
 /// How the log looks.
 #[derive(Args, Clone, Debug)]
@@ -12,7 +18,7 @@ pub struct LogArgs {
         long,
         global = true,
         value_name = "FILTER",
-        default_value = "info",
+        default_value = QUIET_LIBRARIES,
         env = "SWITCHYARD_LOG"
     )]
     log: String,
@@ -35,6 +41,7 @@ pub fn start(args: &LogArgs) -> Result<(), String> {
     let filter = EnvFilter::try_new(&args.log).map_err(|error| format!("--log {:?}: {error}", args.log))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match args.log_format {
         Format::Text => log.with_target(false).init(),

@@ -7,6 +7,9 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 use super::clients::Summary;
 
+/// Columns where there is no terminal to ask.
+const WIDTH: u16 = 120;
+
 /// One event of the story.
 pub struct Row {
     /// What happened.
@@ -23,11 +26,12 @@ pub fn draw(rows: &[Row]) -> Table {
     table
         .load_style(UTF8_HORIZONTAL_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(table.width().unwrap_or(WIDTH));
     table.set_header([
         "event",
         "requests",
         "failed",
-        "cut",
+        "sessions cut",
         "longest without service",
         "what became of it",
     ]);

@@ -27,7 +27,7 @@ pub fn compile(spec: &Spec, path: &FieldPath, profile: Profile, faults: &mut Fau
         forward: _, // `supported::NOT_BUILT_OF_POOLS`
     } = spec;
     let protocol = supported_protocol(*protocol, path, faults);
-    supported_tls(spec.protocol, tls.as_ref(), path, faults);
+    supported_tls(tls.as_ref(), path, faults);
     if *https_redirect {
         faults.unsupported(path.key("httpsRedirect"));
     }
@@ -83,13 +83,9 @@ fn supported_protocol(spec: ListenerProtocol, path: &FieldPath, faults: &mut Fau
     None
 }
 
-/// TLS is passed through or not looked at; nothing is terminated. A TLS listener that does not say so means Terminate.
-fn supported_tls(
-    protocol: ListenerProtocol,
-    tls: Option<&ListenerTls>,
-    path: &FieldPath,
-    faults: &mut Faults<'_>,
-) {
+/// TLS is passed through or not looked at; nothing is terminated. Without a `tls` section there is no certificate to
+/// terminate with: TLS is passed through.
+fn supported_tls(tls: Option<&ListenerTls>, path: &FieldPath, faults: &mut Faults<'_>) {
     let path = path.key("tls");
     let Some(ListenerTls {
         mode,
@@ -99,9 +95,6 @@ fn supported_tls(
         client_ca_ref,
     }) = tls
     else {
-        if protocol == ListenerProtocol::TLS {
-            faults.unsupported_value(path.key("mode"), "Terminate");
-        }
         return;
     };
     match mode {

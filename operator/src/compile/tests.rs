@@ -196,10 +196,6 @@ fn what_is_not_built_yet_is_refused_by_name() {
             "spec.listeners[0].protocol: HTTPProxy",
         ),
         (
-            listener(json!({"protocol": "TLS"})),
-            "spec.listeners[0].tls.mode: Terminate",
-        ),
-        (
             listener(json!({"tls": {"certificateRefs": [{"name": "x"}]}})),
             "spec.listeners[0].tls.mode: Terminate",
         ),
