@@ -512,3 +512,60 @@ async fn a_proxy_says_what_it_waits_for_and_starts_without_dns() {
     within(proxy.stop()).await;
     resolver.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_who_comes_after_a_kill_is_refused() {
+    const GAP: Duration = Duration::from_millis(5);
+    let resolver = Resolver::start();
+    let (one, two) = (Server::start("one").await, Server::start("two").await);
+    let standby = Server::start("standby").await;
+    let sync = listener("sync");
+    let backends = vec![
+        at("one", 0, one.address),
+        at("two", 0, two.address),
+        at("standby", 1, standby.address),
+    ];
+    let proxy = Proxy::start(
+        config(&resolver),
+        snapshot(vec![sync.clone()], vec![chain("c", &sync, backends)]),
+    );
+    let proxy = proxy.await.unwrap();
+    within(proxy.ready()).await;
+    let to = local(&sync);
+    let mut clients = JoinSet::new();
+    let mut come = async |count: u32| {
+        for _ in 0..count {
+            clients.spawn(async move {
+                let begun = std::time::Instant::now();
+                let mut name = [0; 3];
+                let mut stream = TcpStream::connect(to).await?;
+                within(stream.read_exact(&mut name)).await?;
+                Ok::<_, std::io::Error>((begun, String::from_utf8_lossy(&name).into_owned()))
+            });
+            tokio::time::sleep(GAP).await;
+        }
+        let mut served = Vec::new();
+        while let Some(ended) = clients.join_next().await {
+            served.push(ended.unwrap());
+        }
+        served
+    };
+    let served = come(200).await;
+    assert!(served.iter().all(Result::is_ok), "before: {served:?}");
+    one.kill().await;
+    let served = come(200).await;
+    let by_two = served.iter().flatten().filter(|(_, name)| name == "two").count();
+    assert_eq!(by_two, 200, "one of two is dead: {served:?}");
+    two.kill().await;
+    let killed = std::time::Instant::now();
+    let served = come(200).await;
+    let by_standby = served.iter().flatten().filter(|(_, name)| name == "sta").count();
+    assert_eq!(by_standby, 200, "only the standby lives: {served:?}");
+    let first = served.iter().flatten().map(|(begun, _)| *begun).min().unwrap();
+    assert!(
+        first.duration_since(killed) < SECOND / 10,
+        "the clients came at once"
+    );
+    within(proxy.stop()).await;
+    resolver.stop().await;
+}
