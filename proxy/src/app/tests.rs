@@ -569,3 +569,28 @@ async fn nobody_who_comes_after_a_kill_is_refused() {
     within(proxy.stop()).await;
     resolver.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_connection_is_looked_into_at_once() {
+    let resolver = Resolver::start();
+    let (primary, standby) = (Server::start("primary").await, Server::start("standby").await);
+    let sync = listener("sync");
+    let backends = vec![
+        at("primary", 0, primary.address),
+        at("standby", 1, standby.address),
+    ];
+    let mut slow = chain("c", &sync, backends);
+    // a whole test fits between two probes: what is noticed, a client has noticed first
+    slow.health.interval = SECOND * 600;
+    let proxy = Proxy::start(config(&resolver), snapshot(vec![sync.clone()], vec![slow]))
+        .await
+        .unwrap();
+    within(proxy.ready()).await;
+    client(local(&sync), "primary").await;
+    primary.kill().await;
+    let begun = std::time::Instant::now();
+    client(local(&sync), "standby").await;
+    assert!(begun.elapsed() < SECOND / 2, "{:?}", begun.elapsed());
+    within(proxy.stop()).await;
+    resolver.stop().await;
+}
