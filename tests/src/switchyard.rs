@@ -282,14 +282,15 @@ impl Switchyard {
     /// Its access log: one JSON object per connection.
     ///
     /// # Panics
-    /// When a line is not JSON.
+    /// When a whole line is not JSON.
     #[track_caller]
     pub fn access_log(&self) -> Vec<Value> {
         let path = self.host.directory("switchyard").join(ACCESS_LOG);
         let log = fs::read_to_string(path).unwrap_or_default();
         let line =
             |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("access log: {e}: {line}"));
-        log.lines().map(line).collect()
+        let written = log.rfind('\n').map_or("", |end| &log[..end]);
+        written.lines().map(line).collect()
     }
 
     /// What it has written.
