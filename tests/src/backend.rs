@@ -13,6 +13,7 @@ use crate::lab::Host;
 use crate::process::Program;
 use crate::tool;
 
+const EVENTS: &str = "events.jsonl";
 const START: Duration = Duration::from_secs(10);
 
 /// How a test backend behaves (see `test-backend --help`).
@@ -70,6 +71,9 @@ impl Backend {
         arguments.extend(["--listen".to_owned(), listen.to_string()]);
         arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let directory = host.directory(&format!("backend-{port}"));
+        // Not shown when a test fails: it has a line or two per client.
+        let log = directory.join(EVENTS);
+        arguments.extend(["--log".to_owned(), log.display().to_string()]);
         let program = launch(host, &directory, &arguments);
         let mut backend = Self {
             name,
@@ -125,7 +129,7 @@ impl Backend {
     }
 
     fn events(&self, kind: &'static str) -> impl Iterator<Item = Value> {
-        let log = self.program.output();
+        let log = fs::read_to_string(self.directory.join(EVENTS)).unwrap_or_default();
         let events: Vec<Value> = log
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok())

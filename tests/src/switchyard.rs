@@ -356,6 +356,20 @@ impl ChainState {
         addresses
     }
 
+    /// Addresses of its endpoints that clients are sent to, sorted: those in
+    /// state Serving, and those in state Stale (DNS says nothing new of them).
+    pub fn usable(&self) -> Vec<String> {
+        let used = |e: &&Endpoint| e.state == "Serving" || e.state == "Stale";
+        let mut addresses: Vec<String> = self
+            .endpoints
+            .iter()
+            .filter(used)
+            .map(|e| e.address.clone())
+            .collect();
+        addresses.sort();
+        addresses
+    }
+
     /// Its endpoint with this address.
     pub fn endpoint(&self, address: SocketAddr) -> Option<&Endpoint> {
         let address = address.to_string();

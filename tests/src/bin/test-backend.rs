@@ -1,10 +1,13 @@
 //! A small real TCP server that says its name: on connect (server first), or
-//! in answer to each line of the client (client first). Standard output is a
-//! log, one JSON object per event: `listening`, `accepted`, `ended`.
+//! in answer to each line of the client (client first). Its log has one JSON
+//! object per event: `listening`, `accepted`, `ended`.
 #![allow(clippy::expect_used, reason = "a test server tells by ending")]
 
+use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -17,6 +20,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 /// Bytes of a PROXY header at most: 16 + addresses + TLVs, well within this.
 const LARGEST_HEADER: usize = 4096;
 
+static LOG: OnceLock<File> = OnceLock::new();
+
 #[derive(Parser)]
 struct Arguments {
     /// The name it says.
@@ -27,6 +32,9 @@ struct Arguments {
     listen: Vec<SocketAddr>,
     #[arg(long, value_enum, default_value_t = Mode::ClientFirst)]
     mode: Mode,
+    /// Where its log goes; an older one is continued.
+    #[arg(long)]
+    log: PathBuf,
     /// Expect a PROXY protocol header, version 1 or 2; without one the
     /// connection is reset.
     #[arg(long)]
@@ -48,6 +56,10 @@ enum Mode {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let arguments: &'static Arguments = Box::leak(Box::new(Arguments::parse()));
+    LOG.get_or_init(|| {
+        let log = File::options().create(true).append(true).open(&arguments.log);
+        log.expect("the log can be opened")
+    });
     let mut listeners = Vec::new();
     for address in &arguments.listen {
         let listener = listen(*address).expect("the address can be listened on");
@@ -198,7 +210,6 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 fn log(event: &serde_json::Value) {
     let line = format!("{event}\n");
-    std::io::stdout()
-        .write_all(line.as_bytes())
-        .expect("the log can be written");
+    let mut log = LOG.get().expect("opened at the start");
+    log.write_all(line.as_bytes()).expect("the log can be written");
 }
