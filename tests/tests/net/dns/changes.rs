@@ -40,7 +40,7 @@ fn a_record_changes(lab: &Lab, workers: usize) {
     let_pass(Duration::from_secs(2));
     let mut changes = Vec::new();
     // Longer than promised, and uneven, so that changes meet the proxy at different ages of what it knows.
-    for (round, pause) in (1..).zip([2300, 2750, 3200, 2500, 2950]) {
+    for (round, pause) in (1..).zip([2100, 3300, 2600, 4400, 3700, 2900]) {
         let (old, new) = (&backends[(round + 1) % 2], &backends[round % 2]);
         let change = dns.edit(|zone| {
             zone.set("app", TTL_SECONDS, &[a(new)]);
