@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use switchyard_tests::backend::{Backend, Mode};
-use switchyard_tests::client::Outcomes;
-use switchyard_tests::dns::{Change, DnsServer, Kind};
+use switchyard_tests::client::{Load, LoadPlan, Outcomes};
+use switchyard_tests::dns::{Change, DnsServer, Kind, Zone};
 use switchyard_tests::eventually::let_pass;
 use switchyard_tests::lab::Lab;
 use switchyard_tests::manifest;
@@ -27,46 +27,58 @@ fn lag(seen: &Outcomes, change: Change, old: &str) -> Duration {
     last.map_or(Duration::ZERO, |last| last - change.served)
 }
 
+/// Eight names change together, six times: each meets the proxy at another age of what it knows.
 fn a_record_changes(lab: &Lab, workers: usize) {
+    let names: Vec<String> = (1..=8).map(|n| format!("app{n}")).collect();
     let (client, proxy_host) = (lab.host("client", 100), lab.host("proxy", 2));
     let backends = backends(lab, 2);
-    let mut dns = DnsServer::start(&lab.host("dns", 53), Kind::Knot, |zone| {
-        zone.set("app", TTL_SECONDS, &[a(&backends[0])]);
-    });
+    let list = |zone: &mut Zone, backend: &Backend| {
+        for name in &names {
+            zone.set(name, TTL_SECONDS, &[a(backend)]);
+        }
+    };
+    let mut dns = DnsServer::start(&lab.host("dns", 53), Kind::Knot, |zone| list(zone, &backends[0]));
     lab.say(dns.version());
-    let _proxy = Switchyard::start_ready(&proxy_host, Plan::new(workers, &manifests(&[("app", "app", "")])));
+    let chains: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), name.as_str(), ""))
+        .collect();
+    let _proxy = Switchyard::start_ready(&proxy_host, Plan::new(workers, &manifests(&chains)));
 
-    let load = load(&client, &proxy_host, PORT);
+    let ports = PORT..PORT + names.len() as u16;
+    let plan = |port| LoadPlan::new(proxy_host.at(port), 25);
+    let loads: Vec<Load> = ports.map(|port| Load::start(&client, plan(port))).collect();
     let_pass(Duration::from_secs(2));
     let mut changes = Vec::new();
-    // Longer than promised, and uneven, so that changes meet the proxy at different ages of what it knows.
     for (round, pause) in (1..).zip([2100, 3300, 2600, 4400, 3700, 2900]) {
         let (old, new) = (&backends[(round + 1) % 2], &backends[round % 2]);
-        let change = dns.edit(|zone| {
-            zone.set("app", TTL_SECONDS, &[a(new)]);
-        });
+        let change = dns.edit(|zone| list(zone, new));
         changes.push((change, old.name(), new.name()));
-        let_pass(Duration::from_millis(pause));
+        let_pass(Duration::from_millis(pause)); // longer than promised
     }
     let end = Instant::now();
-    let seen = load.stop();
-    lab.say(seen.to_string());
-    seen.must_all_be_served();
     let mut lags = Vec::new();
-    for (n, (change, old, new)) in changes.iter().enumerate() {
-        let next = changes.get(n + 1).map_or(end, |(next, ..)| next.asked);
-        let after = seen.begun(change.asked, next);
-        assert!(
-            after.by_name().contains_key(*new),
-            "change {n}: nobody reached {new}: {after}"
-        );
-        lags.push(lag(&after, *change, old));
+    for load in loads {
+        let seen = load.stop();
+        lab.say(seen.to_string());
+        seen.must_all_be_served();
+        for (n, (change, old, new)) in changes.iter().enumerate() {
+            let next = changes.get(n + 1).map_or(end, |(next, ..)| next.asked);
+            let after = seen.begun(change.asked, next);
+            assert!(
+                after.by_name().contains_key(*new),
+                "change {n}: nobody reached {new}: {after}"
+            );
+            lags.push(lag(&after, *change, old));
+        }
     }
+    lags.sort_unstable();
+    let (middle, longest) = (lags[lags.len() / 2], lags[lags.len() - 1]);
     lab.say(format!(
-        "TTL {TTL_SECONDS} s; after each of {} changes the old address was last given out for {lags:.2?}",
+        "TTL {TTL_SECONDS} s, {} changes: the old address was given out for {middle:.2?} more (median), {longest:.2?} (longest)",
         lags.len()
     ));
-    assert!(lags.iter().all(|lag| *lag <= PROMISED), "{lags:?} > {PROMISED:?}");
+    assert!(longest <= PROMISED, "{lags:?}");
 }
 
 /// Of two chains of records, one has its short TTL at the alias, the other at the address.
