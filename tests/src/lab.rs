@@ -24,11 +24,14 @@ use tempfile::TempDir;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
-use crate::netns::Namespace;
+use crate::netns::{self, Namespace};
 use crate::tool;
 
 /// Set (to anything) to keep a lab's files; it then says where they are.
 pub const KEEP_FILES: &str = "SWITCHYARD_TESTS_KEEP";
+
+const PREFIX: &str = "switchyard-lab-";
+const KEPT: &str = "kept";
 
 /// Bytes shown of each program's output when a test has failed.
 const TAIL: usize = 4096;
@@ -57,7 +60,7 @@ impl Lab {
         // Snooping would hold back neighbour discovery until a querier shows up.
         hub.ip("link add br0 type bridge stp_state 0 mcast_snooping 0\nlink set br0 up\n");
         let directory = tempfile::Builder::new()
-            .prefix("switchyard-lab-")
+            .prefix(&format!("{PREFIX}{}-", netns::owner()))
             .tempdir()
             .expect("a temporary directory");
         let shared = Shared {
@@ -109,7 +112,7 @@ impl Drop for Lab {
             }
         }
         if std::env::var_os(KEEP_FILES).is_some() {
-            let kept = self.shared.directory.path().with_extension("kept");
+            let kept = self.shared.directory.path().with_extension(KEPT);
             match std::fs::rename(self.shared.directory.path(), &kept) {
                 Ok(()) => report.push_str(&format!("   files: {}\n", kept.display())),
                 Err(error) => report.push_str(&format!("   files not kept: {error}\n")),
@@ -326,6 +329,20 @@ impl Drop for BlackHole {
         nft.args(["delete", "table", "inet", &self.table]);
         if let Err(why) = tool::try_output(&mut nft) {
             eprintln!("{}: black hole stays: {why}", self.host.name());
+        }
+    }
+}
+
+/// Deletes the files of test programs that live no more; kept ones stay.
+pub(crate) fn delete_stale() {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else {
+        return; // then nothing can have been made in it
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let stale = name.strip_prefix(PREFIX).is_some_and(netns::owner_is_gone);
+        if stale && !name.ends_with(KEPT) {
+            let _ = std::fs::remove_dir_all(entry.path()); // it only takes room
         }
     }
 }

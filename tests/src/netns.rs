@@ -36,10 +36,8 @@ impl Namespace {
     /// # Panics
     /// When the machine refuses (not root, no namespaces).
     pub fn new(host: &str) -> Self {
-        let pid = std::process::id();
-        let start = start_time(pid).expect("this process is in /proc");
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{PREFIX}{pid}-{start}-{number}-{host}");
+        let name = format!("{PREFIX}{}-{number}-{host}", owner());
         {
             let _one_at_a_time = ADDING.lock().unwrap_or_else(PoisonError::into_inner);
             tool::output(Command::new("ip").args(["netns", "add", &name]));
@@ -100,7 +98,7 @@ pub fn delete_stale() {
     };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !is_stale(&name) {
+        if !name.strip_prefix(PREFIX).is_some_and(owner_is_gone) {
             continue;
         }
         let pids = tool::try_output(Command::new("ip").args(["netns", "pids", &name]));
@@ -112,11 +110,16 @@ pub fn delete_stale() {
     }
 }
 
-fn is_stale(name: &str) -> bool {
-    let Some(owner) = name.strip_prefix(PREFIX) else {
-        return false;
-    };
-    let mut parts = owner.splitn(3, '-');
+/// `PID-START` of this process: what it makes on the machine is named so.
+pub(crate) fn owner() -> String {
+    let pid = std::process::id();
+    let start = start_time(pid).expect("this process is in /proc");
+    format!("{pid}-{start}")
+}
+
+/// Whether the process that made something named `PID-START-…` lives no more.
+pub(crate) fn owner_is_gone(name: &str) -> bool {
+    let mut parts = name.splitn(3, '-');
     let (Some(pid), Some(start)) = (parts.next(), parts.next()) else {
         return false;
     };

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use libtest_mimic::{Arguments, Completion, Trial};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::lab::Lab;
+use crate::lab::{self, Lab};
 use crate::netns;
 use crate::tool;
 
@@ -41,6 +41,7 @@ impl Suite {
         let lacking = lacking();
         if lacking.is_none() {
             netns::delete_stale();
+            lab::delete_stale();
             allow_many_descriptors();
         }
         Self {
