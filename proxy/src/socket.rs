@@ -9,8 +9,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpSocket, TcpStream};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 
 use crate::session::end::ConnectError;
 
@@ -78,21 +79,30 @@ pub(crate) fn any_address() -> IpAddr {
     }
 }
 
-/// A socket to connect to `to` with, from `from` if given.
-pub(crate) fn connecting(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpSocket> {
-    let socket = if to.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    socket.set_nodelay(true)?;
+/// Connects to `to`, from `from` if given.
+pub(crate) async fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
     if let Some(from) = from {
         // Without it a port is taken at bind, when the kernel does not know the destination yet: the 28,000 ports of
         // an address would be shared by all destinations (ip(7)).
         setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
-        socket.bind(SocketAddr::new(from, 0))?;
+        socket.bind(&SocketAddr::new(from, 0).into())?;
     }
-    Ok(socket)
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => return Err(error),
+        _ => {}
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    let ready = stream.ready(Interest::WRITABLE).await?;
+    // The event says whether it failed; only then is the system asked why.
+    if (ready.is_error() || ready.is_write_closed())
+        && let Some(error) = stream.take_error()?
+    {
+        return Err(error);
+    }
+    Ok(stream)
 }
 
 /// What only a session that lasts is worth the system calls for: keepalive and user timeout.
@@ -164,5 +174,78 @@ pub(crate) fn connect_error(error: &io::Error) -> ConnectError {
             | Errno::EAFNOSUPPORT,
         ) => ConnectError::Unreachable,
         _ => ConnectError::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_connections_inherit_what_the_listening_socket_has() {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listening = listen(loopback, 2).unwrap();
+        let at = listening[0].local_addr().unwrap();
+        assert_eq!(listening[1].local_addr().unwrap(), at, "one port for all workers");
+        let _clients: Vec<_> = (0..8)
+            .map(|_| std::net::TcpStream::connect(at).unwrap())
+            .collect();
+        let accepted = listening
+            .iter()
+            .find_map(|socket| socket.accept().ok())
+            .unwrap()
+            .0;
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap());
+        assert!(accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), Duration::from_mins(1));
+        assert_eq!(
+            accepted.tcp_keepalive_interval().unwrap(),
+            Duration::from_secs(10)
+        );
+        assert_eq!(accepted.tcp_keepalive_retries().unwrap(), 3);
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+    }
+
+    #[tokio::test]
+    async fn a_connecting_socket_is_set_up_and_settles_later() {
+        let listening = listen(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap();
+        let at = listening[0].local_addr().unwrap();
+        let from = IpAddr::from([127, 0, 0, 9]);
+        let stream = connect(at, Some(from)).await.unwrap();
+        assert_eq!(stream.local_addr().unwrap().ip(), from);
+        let socket = SockRef::from(&stream);
+        assert!(socket.tcp_nodelay().unwrap() && !socket.keepalive().unwrap());
+        settle(&stream).unwrap();
+        assert!(socket.keepalive().unwrap());
+        drop(listening);
+        let refused = connect(at, None).await.unwrap_err();
+        assert_eq!(connect_error(&refused), ConnectError::Refused);
+    }
+
+    #[test]
+    fn tells_our_own_failures_from_the_endpoints() {
+        for (errno, kind) in [
+            (Errno::EMFILE, ConnectError::OutOfDescriptors),
+            (Errno::ENFILE, ConnectError::OutOfDescriptors),
+            (Errno::ENOBUFS, ConnectError::OutOfDescriptors),
+            (Errno::ENOMEM, ConnectError::OutOfDescriptors),
+            (Errno::EADDRNOTAVAIL, ConnectError::OutOfPorts),
+            (Errno::ECONNREFUSED, ConnectError::Refused),
+            (Errno::ETIMEDOUT, ConnectError::TimedOut),
+            (Errno::ECONNRESET, ConnectError::Reset),
+            (Errno::EHOSTUNREACH, ConnectError::Unreachable),
+            (Errno::ENETUNREACH, ConnectError::Unreachable),
+            (Errno::EAFNOSUPPORT, ConnectError::Unreachable),
+            (Errno::EPERM, ConnectError::Other),
+        ] {
+            let error = io::Error::from_raw_os_error(errno as i32);
+            assert_eq!(connect_error(&error), kind, "{errno}");
+            assert_eq!(
+                kind == ConnectError::OutOfDescriptors,
+                is_exhaustion(&error),
+                "{errno}"
+            );
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! never leaves the worker that accepted it, and no worker waits for another. [`Workers`] is their remote control; it
 //! is called from the control runtime.
 
+pub(crate) mod alarms;
 pub(crate) mod command;
 mod ports;
 pub(crate) mod thread;

@@ -19,11 +19,7 @@ pub(super) async fn dial(worker: &Worker, to: SocketAddr, sources: &[IpAddr]) ->
         .filter(|source| source.is_ipv4() == to.is_ipv4())
         .count();
     loop {
-        let result = async {
-            let socket = socket::connecting(to, worker.source_for(to.ip(), sources))?;
-            socket.connect(to).await
-        };
-        match result.await {
+        match socket::connect(to, worker.source_for(to.ip(), sources)).await {
             Err(error) if left > 1 && socket::connect_error(&error) == ConnectError::OutOfPorts => left -= 1,
             Err(error) => return Err(error),
             Ok(stream) => return not_itself(stream, to),

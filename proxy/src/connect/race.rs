@@ -14,7 +14,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use switchyard_snapshot::format_duration;
 use tokio::net::TcpStream;
-use tokio::time::{sleep_until, timeout, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 
 use crate::endpoint::EndpointId;
 use crate::listener::Refused;
@@ -51,7 +51,7 @@ type Pending<'a> = Pin<Box<dyn Future<Output = (Choice, Outcome, Option<Pass>)> 
 impl<'a> Search<'a> {
     /// Tries `choice`; none: it failed, and so did what competed with it.
     pub(super) async fn attempt(&mut self, choice: Choice) -> Result<Option<Connected>, Refused> {
-        let begun = Instant::now();
+        let begun = self.now();
         let until = (begun + self.timeout).min(self.deadline);
         if until <= begun {
             return Err(self.refused(self.last_refusal()));
@@ -70,8 +70,8 @@ impl<'a> Search<'a> {
         begun: Instant,
         until: Instant,
     ) -> Result<Option<Connected>, Refused> {
-        let alone = self.delay.min(until.saturating_duration_since(begun));
-        if let Ok(result) = timeout(alone, &mut dialing).await {
+        let alone = until.min(begun + self.delay);
+        if let Ok(result) = self.caller.worker.alarms.until(alone, &mut dialing).await {
             return self.settle(choice, result.map_err(|error| told(&error))).await;
         }
         let flight = Flight::of(&choice);
@@ -99,6 +99,7 @@ impl<'a> Search<'a> {
     }
 
     async fn race(&mut self, first: Pending<'a>, flight: Flight) -> Result<Option<Connected>, Refused> {
+        self.fresh = false;
         let mut pending = FuturesUnordered::from_iter([first]);
         let mut flights = vec![flight];
         let mut next = Instant::now();

@@ -59,6 +59,8 @@ pub(super) struct Search<'a> {
     pub(super) begun: Instant,
     /// No client waits longer than this for a connection.
     pub(super) deadline: Instant,
+    /// Neither has anything failed yet, nor was anything waited for.
+    pub(super) fresh: bool,
     /// Attempts so far.
     pub(super) attempts: u32,
     /// Whom this client need not be sent to again.
@@ -84,6 +86,7 @@ impl<'a> Search<'a> {
             timeout: connect.timeout,
             // RFC 8305 §5: not below 10 ms.
             delay: connect.happy_eyeballs_delay.max(Duration::from_millis(10)),
+            fresh: true,
             attempts: 0,
             tried: Vec::new(),
             version: view.version,
@@ -156,7 +159,7 @@ impl<'a> Search<'a> {
             from,
             ..
         } = self.caller;
-        let now = Instant::now();
+        let now = self.now();
         if let Some(rules) = &routing.affinity {
             let choice = chain
                 .handle
@@ -171,6 +174,7 @@ impl<'a> Search<'a> {
 
     /// An attempt failed: counted, told to the chain if it speaks about the endpoint.
     pub(super) fn failed(&mut self, choice: &Choice, error: ConnectError, text: &str) {
+        self.fresh = false;
         let chain = self.caller.chain;
         chain.counts.connect_errors[error.index()].add(1);
         let endpoint = choice.place.endpoint();
@@ -190,6 +194,11 @@ impl<'a> Search<'a> {
         self.last_error = Some((error, format!("{}: {text}", endpoint.address)));
     }
 
+    /// The moment, without asking the clock while the search has only begun.
+    pub(super) fn now(&self) -> Instant {
+        if self.fresh { self.begun } else { Instant::now() }
+    }
+
     /// Counts an attempt that begins.
     pub(super) fn begins(&mut self) {
         if self.attempts > 0 {
@@ -200,6 +209,7 @@ impl<'a> Search<'a> {
 
     /// Waits until looking again is worth it.
     pub(super) async fn wait(&mut self, nobody: Nobody) -> Result<(), Refused> {
+        self.fresh = false;
         if !self.caller.patient {
             return Err(self.refused(Refusal::NoEndpoint));
         }

@@ -4,24 +4,34 @@
 //! Where nothing has to be known, nothing is read.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use switchyard_snapshot::{AcceptProxy, Listener, Protocol};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::listener::Refused;
 use crate::proxy_protocol::{self, Addresses, Header};
 use crate::route::ListenerRoute;
 use crate::session::end::Refusal;
+use crate::worker::alarms::Alarms;
 
 use super::{LIMIT, Look, look};
 
 /// How long a client of a `serverFirst` chain has to say something before it counts as silent. Who speaks first does so
 /// right after the handshake, in the same round trip.
 const SILENCE: Duration = Duration::from_millis(30);
+/// How long a trusted source that may send a PROXY header, on a listener where servers may speak first, has to begin:
+/// a header comes right after the handshake, at the worst it is sent once more.
+const NO_HEADER: Duration = Duration::from_secs(1);
 /// Room that is made before a read.
 const CHUNK: usize = 2048;
+
+/// Whom to read from, and whose clock to read by.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) client: &'a TcpStream,
+    pub(crate) alarms: &'a Alarms,
+}
 
 /// What was learnt.
 #[derive(Debug, Default)]
@@ -45,7 +55,7 @@ impl Opening {
     /// Reads what has to be known of a connection from `peer` before its chain can be.
     pub(crate) async fn read(
         &mut self,
-        client: &TcpStream,
+        from: Source<'_>,
         peer: IpAddr,
         route: &ListenerRoute,
     ) -> Result<(), Refused> {
@@ -62,19 +72,25 @@ impl Opening {
         }
         let deadline = Instant::now() + listener.handshake_timeout;
         let reading = async {
-            self.read_header(client, header).await?;
+            let may_be_silent = listener.protocol == Protocol::Tcp || route.default_is_server_first();
+            self.read_header(from, header, may_be_silent).await?;
             if named {
-                self.read_name(client, route, header).await
+                self.read_name(from, route, header).await
             } else {
                 Ok(())
             }
         };
-        timeout_at(deadline, reading)
-            .await
-            .unwrap_or_else(|_| Err(Refusal::HandshakeTimeout.into()))
+        let read = from.alarms.until(deadline, reading).await;
+        read.unwrap_or_else(|_| Err(Refusal::HandshakeTimeout.into()))
     }
 
-    async fn read_header(&mut self, client: &TcpStream, rule: HeaderRule) -> Result<(), Refused> {
+    /// Reads a PROXY header where there may or must be one.
+    async fn read_header(
+        &mut self,
+        from: Source<'_>,
+        rule: HeaderRule,
+        may_be_silent: bool,
+    ) -> Result<(), Refused> {
         if !matches!(rule, HeaderRule::Allowed | HeaderRule::Required) {
             return Ok(());
         }
@@ -91,7 +107,11 @@ impl Opening {
                 Err(proxy_protocol::Invalid::NoHeader) if rule == HeaderRule::Allowed => return Ok(()),
                 Err(invalid) => return Err(Refused::because(Refusal::BadProxyHeader, invalid.to_string())),
             }
-            if !self.read_more(client).await? {
+            let silence = may_be_silent && rule == HeaderRule::Allowed && self.bytes.is_empty();
+            let Some(more) = self.read_more_within(from, silence.then_some(NO_HEADER)).await? else {
+                return Ok(());
+            };
+            if !more {
                 return match (rule, self.bytes.is_empty()) {
                     (_, true) => Err(Refusal::ClientGone.into()),
                     (HeaderRule::Allowed, false) => Ok(()),
@@ -101,9 +121,10 @@ impl Opening {
         }
     }
 
+    /// Reads until SNI or Host is known, or that there is none.
     async fn read_name(
         &mut self,
-        client: &TcpStream,
+        from: Source<'_>,
         route: &ListenerRoute,
         rule: HeaderRule,
     ) -> Result<(), Refused> {
@@ -130,13 +151,9 @@ impl Opening {
                 Look::Opaque => return Ok(()),
                 Look::Bad(why) => return Err(Refused::because(Refusal::BadHandshake, why)),
             }
-            let more = if server_first && self.bytes.is_empty() {
-                match timeout(SILENCE, self.read_more(client)).await {
-                    Ok(more) => more?,
-                    Err(_) => return Ok(()),
-                }
-            } else {
-                self.read_more(client).await?
+            let silence = server_first && self.bytes.is_empty();
+            let Some(more) = self.read_more_within(from, silence.then_some(SILENCE)).await? else {
+                return Ok(());
             };
             if !more {
                 return match (protocol, self.bytes.is_empty()) {
@@ -148,6 +165,22 @@ impl Opening {
                 };
             }
         }
+    }
+
+    /// Like [`Opening::read_more`]; none: the client said nothing within `limit`.
+    async fn read_more_within(
+        &mut self,
+        from: Source<'_>,
+        limit: Option<Duration>,
+    ) -> Result<Option<bool>, Refused> {
+        let Some(limit) = limit else {
+            return self.read_more(from.client).await.map(Some);
+        };
+        let read = from
+            .alarms
+            .until(Instant::now() + limit, self.read_more(from.client))
+            .await;
+        read.map_or(Ok(None), |read| read.map(Some))
     }
 
     /// Reads once; false: the client says no more.

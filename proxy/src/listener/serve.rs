@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::access_log::{AccessLog, Record};
 use crate::connect::{self, Connected};
-use crate::detect::opening::Opening;
+use crate::detect::opening::{Opening, Source};
 use crate::proxy_protocol::{self, Addresses};
 use crate::relay::{First, Relay, Sockets};
 use crate::session::end::Refusal;
@@ -145,9 +145,11 @@ impl Setup<'_> {
     /// Finds the chain and connects; the connection and what goes to the backend first.
     async fn run(&mut self) -> Result<(Connected, Vec<u8>), Refused> {
         let peer = self.from;
-        self.opening
-            .read(&self.client, peer.ip(), self.route.route())
-            .await?;
+        let from = Source {
+            client: &self.client,
+            alarms: &self.worker.alarms,
+        };
+        self.opening.read(from, peer.ip(), self.route.route()).await?;
         if let Some(addresses) = &self.opening.addresses {
             self.from = addresses.source;
         }

@@ -243,6 +243,21 @@ async fn proxy_headers_are_taken_from_trusted_sources_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trusted_client_of_a_server_that_speaks_first_may_be_silent() {
+    let echo = Echo::start("220 mail").await;
+    let control = Control::simple("c", &[echo.address]);
+    let workers = workers(1);
+    let mut main = listener("main", Protocol::Tcp);
+    main.accept_proxy = AcceptProxy::Accept;
+    main.trusted_sources = vec!["127.0.0.0/8".parse().unwrap()];
+    let at = apply(&workers, routing(vec![(main, vec![&control])])).await["main"];
+    let begun = Instant::now();
+    client(at, "220 mail").await;
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    workers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn announces_clients_to_backends_in_proxy_headers() {
     let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let workers = workers(1);

@@ -23,6 +23,7 @@ use crate::route::Routing;
 use crate::session::Registry;
 
 use super::Shared;
+use super::alarms::Alarms;
 use super::command::{Change, Command, Count};
 
 /// How often sessions are looked over, unless an idle timeout wants it oftener.
@@ -36,6 +37,7 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) sessions: Registry,
     pub(crate) buffers: Buffers,
+    pub(crate) alarms: Alarms,
     connections: Cell<usize>,
     empty: Notify,
     next_session: Cell<u64>,
@@ -64,6 +66,7 @@ impl Worker {
             shared,
             sessions: Registry::default(),
             buffers: Buffers::default(),
+            alarms: Alarms::default(),
             connections: Cell::new(0),
             empty: Notify::new(),
             next_session: Cell::new(0),
@@ -173,20 +176,29 @@ impl Local {
 
     /// Follows orders until nobody can give any more.
     async fn run(mut self, mut orders: mpsc::Receiver<Command>) {
+        let worker = Rc::clone(&self.worker);
         let mut next_sweep = Instant::now() + self.sweep;
         loop {
-            match tokio::time::timeout_at(next_sweep.into(), orders.recv()).await {
-                Ok(Some(command)) => {
-                    self.follow(command).await;
-                    next_sweep = next_sweep.min(Instant::now() + self.sweep);
-                }
-                Ok(None) => return,
-                Err(_) => {
+            let wake = worker
+                .alarms
+                .next()
+                .map_or(next_sweep, |alarm| alarm.min(next_sweep));
+            tokio::select! {
+                command = orders.recv() => match command {
+                    Some(command) => self.follow(command).await,
+                    None => return,
+                },
+                () = worker.alarms.sooner() => {}
+                () = tokio::time::sleep_until(wake.into()) => {
                     let now = Instant::now();
-                    self.worker.sessions.sweep(now);
-                    next_sweep = now + self.sweep;
+                    worker.alarms.ring(now);
+                    if next_sweep <= now {
+                        worker.sessions.sweep(now);
+                        next_sweep = now + self.sweep;
+                    }
                 }
             }
+            next_sweep = next_sweep.min(Instant::now() + self.sweep);
         }
     }
 
