@@ -162,7 +162,7 @@ mod tests {
         loop {
             let next = alarms
                 .next()
-                .unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+                .unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
             tokio::select! {
                 () = tokio::time::sleep_until(next.into()) => alarms.ring(Instant::now()),
                 () = alarms.sooner() => {}
