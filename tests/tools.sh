@@ -12,7 +12,9 @@ bind9            real authoritative server: named, rndc
 bind9-dnsutils   dig, nsupdate
 knot             real authoritative server: knotd, knotc
 nsd              real authoritative server: nsd
-nginx-light      real HTTP backend
+nginx-light      real HTTP, TLS and PROXY protocol backend
+openssl          real TLS client, certificates
+curl             real HTTP and TLS client
 nftables         nft: drops packets inside a namespace
 iproute2         ip, ss: namespaces, links, listening sockets
 '

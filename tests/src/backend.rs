@@ -3,9 +3,10 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::greeting::Greeting;
@@ -27,6 +28,8 @@ pub enum Mode {
     Mute,
     /// Resets each connection as soon as it is accepted.
     Reset,
+    /// Does what each line tells it to.
+    Told,
 }
 
 impl Mode {
@@ -36,8 +39,20 @@ impl Mode {
             Self::ClientFirst => "client-first",
             Self::Mute => "mute",
             Self::Reset => "reset",
+            Self::Told => "told",
         }
     }
+}
+
+/// How a connection ended, as the backend saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Ended {
+    /// Where it came from: the proxy.
+    pub peer: SocketAddr,
+    /// `fin`, or what the system said.
+    pub how: String,
+    /// Bytes received; told in [`Mode::Told`] only.
+    pub received: u64,
 }
 
 /// A running test backend; killed on drop.
@@ -123,6 +138,13 @@ impl Backend {
             .collect()
     }
 
+    /// How the connections that it held have ended, in order.
+    pub fn ended(&self) -> Vec<Ended> {
+        self.events("ended")
+            .filter_map(|event| serde_json::from_value(event).ok())
+            .collect()
+    }
+
     /// Connections it holds now.
     pub fn held(&self) -> usize {
         self.events("accepted").count() - self.events("ended").count()
@@ -139,7 +161,7 @@ impl Backend {
     }
 }
 
-fn launch(host: &Host, directory: &std::path::Path, arguments: &[String]) -> Program {
+fn launch(host: &Host, directory: &Path, arguments: &[String]) -> Program {
     let mut command = host.command(&binary("test-backend").to_string_lossy());
     command.args(arguments);
     Program::start(host, "test-backend", directory, command)
@@ -175,9 +197,27 @@ impl Nginx {
     /// # Panics
     /// When it does not listen soon.
     pub fn start(host: &Host, port: u16) -> Self {
+        let name = host.name();
+        Self::serve(host, port, |directory| {
+            let at = directory.display();
+            format!(
+                "server {{ listen {port}; listen [::]:{port};\n\
+                 location / {{ return 200 \"{name}\\n\"; }}\n\
+                 location = /healthz {{ if (-f {at}/unhealthy) {{ return 503; }} return 200 \"{name}\\n\"; }}\n\
+                 }}\n"
+            )
+        })
+    }
+
+    /// Starts nginx with `server` blocks of the test's own (they are given the
+    /// directory of its files), one of which listens on `port`.
+    ///
+    /// # Panics
+    /// As [`Nginx::start`].
+    pub fn serve(host: &Host, port: u16, servers: impl FnOnce(&Path) -> String) -> Self {
         let directory = host.directory(&format!("nginx-{port}"));
         let at = directory.display();
-        let name = host.name();
+        let servers = servers(&directory);
         let config = format!(
             "daemon off; master_process off; pid {at}/pid; error_log stderr;\n\
              events {{ }}\n\
@@ -185,10 +225,8 @@ impl Nginx {
              access_log {at}/access.log; client_body_temp_path {at}/body; proxy_temp_path {at}/proxy;\n\
              fastcgi_temp_path {at}/fastcgi; uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi;\n\
              default_type text/plain;\n\
-             server {{ listen {port}; listen [::]:{port};\n\
-             location / {{ return 200 \"{name}\\n\"; }}\n\
-             location = /healthz {{ if (-f {at}/unhealthy) {{ return 503; }} return 200 \"{name}\\n\"; }}\n\
-             }} }}\n"
+             {servers}\n\
+             }}\n"
         );
         let file = directory.join("nginx.conf");
         fs::write(&file, config).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
@@ -197,6 +235,11 @@ impl Nginx {
         let mut program = Program::start(host, "nginx", &directory, command);
         program.await_port(port, START);
         Self { directory, program }
+    }
+
+    /// A file that it wrote, such as `access.log`.
+    pub fn file(&self, name: &str) -> String {
+        fs::read_to_string(self.directory.join(name)).unwrap_or_default()
     }
 
     /// Has `/healthz` answer 200, or 503.

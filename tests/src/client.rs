@@ -17,10 +17,12 @@ use crate::greeting::Greeting;
 mod load;
 mod sessions;
 mod summary;
+mod wire;
 
 pub use load::{Load, LoadPlan};
 pub use sessions::{Session, SessionPlan, Sessions};
 pub use summary::Outcomes;
+pub use wire::Wire;
 
 /// Who speaks first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

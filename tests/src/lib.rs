@@ -26,4 +26,5 @@ pub mod netns;
 pub mod process;
 pub mod suite;
 pub mod switchyard;
+pub mod tls;
 pub mod tool;

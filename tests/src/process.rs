@@ -135,6 +135,15 @@ impl Program {
         kib.unwrap_or_default() * 1024
     }
 
+    /// Processor time used so far, by all threads, to 1/100 s (`utime` and
+    /// `stime` of proc(5), in ticks of `USER_HZ`, which is 100 on Linux).
+    pub fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let fields = after_name.split_whitespace().skip(11).take(2);
+        Duration::from_millis(10 * fields.flat_map(str::parse::<u64>).sum::<u64>())
+    }
+
     /// Sends a signal.
     ///
     /// # Panics

@@ -19,8 +19,8 @@ use crate::tool;
 const AT_A_TIME: usize = 16;
 
 /// Programs that the harness starts.
-const TOOLS: [&str; 10] = [
-    "ip", "nsenter", "prlimit", "nft", "dig", "named", "knotd", "knotc", "nsd", "nginx",
+const TOOLS: [&str; 12] = [
+    "ip", "nsenter", "prlimit", "nft", "dig", "named", "knotd", "knotc", "nsd", "nginx", "openssl", "curl",
 ];
 
 /// The tests of a test program, in the order in which they are begun: put

@@ -58,7 +58,7 @@ pub struct Plan {
     workers: usize,
     bind: Option<IpAddr>,
     arguments: Vec<String>,
-    descriptors: Option<u64>,
+    descriptors: Option<(u64, u64)>,
 }
 
 impl Plan {
@@ -97,8 +97,14 @@ impl Plan {
 
     /// With this hard and soft limit of open descriptors.
     #[must_use]
-    pub fn descriptors(mut self, limit: u64) -> Self {
-        self.descriptors = Some(limit);
+    pub fn descriptors(self, limit: u64) -> Self {
+        self.descriptor_limits(limit, limit)
+    }
+
+    /// With these soft and hard limits of open descriptors.
+    #[must_use]
+    pub fn descriptor_limits(mut self, soft: u64, hard: u64) -> Self {
+        self.descriptors = Some((soft, hard));
         self
     }
 }
@@ -341,9 +347,9 @@ fn launch(host: &Host, plan: &Plan, manifests: &Path) -> Program {
     let binary = program();
     let mut command = match plan.descriptors {
         None => host.command(&binary.to_string_lossy()),
-        Some(limit) => {
+        Some((soft, hard)) => {
             let mut limited = host.command("prlimit");
-            limited.arg(format!("--nofile={limit}:{limit}")).arg(&binary);
+            limited.arg(format!("--nofile={soft}:{hard}")).arg(&binary);
             limited
         }
     };

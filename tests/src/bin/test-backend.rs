@@ -15,6 +15,7 @@ use ppp::{HeaderResult, PartialResult, v1, v2};
 use serde_json::json;
 use switchyard_tests::greeting::{Greeting, ProxyHeader};
 use tokio::io::{self, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Bytes of a PROXY header at most: 16 + addresses + TLVs, well within this.
@@ -51,6 +52,10 @@ enum Mode {
     Mute,
     /// Resets each connection as soon as it is accepted.
     Reset,
+    /// Does what each line says: `name`; `bytes N` (sends so many); `fin`
+    /// (sends FIN, reads on); `reset`; `deaf` (reads no more). When the client
+    /// has said FIN it tells how many bytes it has received, then ends.
+    Told,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -116,11 +121,16 @@ async fn serve(mut stream: TcpStream, arguments: &Arguments) {
         }
     }
     log(&json!({"event": "accepted", "greeting": greeting}));
-    let how = match converse(stream, &greeting, arguments.mode).await {
+    let mut received = 0;
+    let outcome = match arguments.mode {
+        Mode::Told => obey(stream, &greeting, &mut received).await,
+        mode => converse(stream, &greeting, mode).await,
+    };
+    let how = match outcome {
         Ok(()) => "fin".to_owned(),
         Err(error) => error.kind().to_string(),
     };
-    log(&json!({"event": "ended", "peer": greeting.peer, "how": how}));
+    log(&json!({"event": "ended", "peer": greeting.peer, "how": how, "received": received}));
 }
 
 fn meet(stream: &TcpStream, arguments: &Arguments) -> io::Result<Greeting> {
@@ -147,6 +157,55 @@ async fn converse(stream: TcpStream, greeting: &Greeting, mode: Mode) -> io::Res
         }
     }
     writer.shutdown().await
+}
+
+/// Does what the client says, until its FIN.
+async fn obey(stream: TcpStream, greeting: &Greeting, received: &mut u64) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    let mut finished = false;
+    loop {
+        let mut line = String::new();
+        let count = reader.read_line(&mut line).await?;
+        *received += count as u64;
+        if count == 0 {
+            break;
+        }
+        let (order, number) = line.trim().split_once(' ').unwrap_or((line.trim(), "0"));
+        match order {
+            "name" => {
+                let says = format!("{}\n", json!(greeting));
+                writer.write_all(says.as_bytes()).await?;
+            }
+            "bytes" => send(&mut writer, number.parse().map_err(io::Error::other)?).await?,
+            "fin" => {
+                writer.shutdown().await?;
+                finished = true;
+            }
+            "reset" => {
+                let stream = reader.into_inner().reunite(writer).map_err(io::Error::other)?;
+                return stream.set_zero_linger();
+            }
+            "deaf" => std::future::pending().await,
+            _ => {} // only counted
+        }
+    }
+    if !finished {
+        writer
+            .write_all(format!("received {received}\n").as_bytes())
+            .await?;
+    }
+    writer.shutdown().await
+}
+
+async fn send(writer: &mut OwnedWriteHalf, mut left: usize) -> io::Result<()> {
+    let block = vec![b'x'; 64 * 1024];
+    while left > 0 {
+        let part = left.min(block.len());
+        writer.write_all(&block[..part]).await?;
+        left -= part;
+    }
+    Ok(())
 }
 
 async fn proxy_header(stream: &mut TcpStream) -> io::Result<ProxyHeader> {
