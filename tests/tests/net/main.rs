@@ -13,11 +13,18 @@ use std::process::ExitCode;
 use switchyard_tests::suite::Suite;
 
 mod dns;
+mod failover;
 mod harness;
+mod reload;
+mod scene;
+mod traffic;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     dns::add(&mut suite); // takes longest
+    failover::add(&mut suite);
+    reload::add(&mut suite);
+    traffic::add(&mut suite);
     harness::add(&mut suite);
     suite.run()
 }
