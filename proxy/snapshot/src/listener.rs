@@ -57,7 +57,7 @@ pub enum Protocol {
 /// Whether a PROXY header (haproxy's proxy-protocol.txt, v1 and v2) comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AcceptProxy {
-    /// Nobody sends one; who does is closed.
+    /// Nobody is expected to: a header is bytes like any others, and believed by nobody.
     #[default]
     None,
     /// Trusted sources may send one.
