@@ -75,7 +75,7 @@ fn another_rate_counts_at_once() {
 proptest! {
     /// However the caller asks, no window of a second holds more than the rate and a tenth, and one.
     #[test]
-    fn no_window_holds_more_than_the_rate(
+    fn property_no_window_holds_more_than_the_rate(
         per_second in 1u32..500,
         naps in prop::collection::vec(0u64..1_500, 1..60),
     ) {

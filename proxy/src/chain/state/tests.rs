@@ -40,7 +40,10 @@ impl Rig {
     fn pass(&mut self, millis: u64) {
         let end = self.clock.0.mono + Duration::from_millis(millis);
         self.orders.clear();
+        let mut ticks = 0;
         while let Some(at) = self.state.wake_at().filter(|at| *at <= end) {
+            ticks += 1;
+            assert!(ticks < 100_000, "it is woken again and again");
             let now = self.clock.to(at);
             self.orders.extend(self.state.handle(Event::Tick, now));
         }

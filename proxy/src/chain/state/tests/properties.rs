@@ -249,7 +249,8 @@ proptest! {
         }
     }
 
-    /// A view's version grows when the view differs, by one, and never otherwise.
+    /// A view's version grows when the view differs, by one, and never otherwise; and the view is what would be made of
+    /// what is known now.
     #[test]
     fn property_a_version_is_a_difference(steps in prop::collection::vec(step(), 1..90)) {
         let mut world = World::new();
@@ -263,6 +264,10 @@ proptest! {
             }
             let after = (world.rig.state.view().version, seen(world.rig.state.view()));
             prop_assert_eq!(after.0 - before.0, u64::from(after.1 != before.1));
+            let (state, now) = (&world.rig.state, world.rig.clock.0.mono);
+            let since = state.view().empty.as_ref().map(|empty| empty.since);
+            let fresh = outlook::view(&state.chain, &state.roster, state.machine.tier(), since, now);
+            prop_assert_eq!(seen(&fresh), seen(state.view()));
             before = after;
         }
     }

@@ -130,7 +130,7 @@ proptest! {
                     eager.step();
                     nap
                 });
-                lazy.step();
+                prop_assert_eq!(lazy.step(), None, "it has slept through something");
             } else {
                 apply(&mut lazy, step);
                 apply(&mut eager, step);
