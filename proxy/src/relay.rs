@@ -1,4 +1,4 @@
-//! The relay: both directions of an established session in one small task. In: two connected sockets, and what the
+//! The relay: both directions of an established session in one small future. In: two connected sockets, and what the
 //! client has said already. Out: bytes carried, an end with a reason.
 //!
 //! - The end of a stream is passed on (half close); the other direction goes on until it ends too, or is idle.
@@ -58,8 +58,8 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Registers the session and starts its task.
-    pub(crate) fn start(busy: Busy, passes: Passes, start: Start, sockets: Sockets, first: First) {
+    /// Registers the session.
+    pub(crate) fn new(busy: Busy, passes: Passes, start: Start, sockets: Sockets, first: First) -> Self {
         let worker = &busy.0;
         let session = Session::new(worker.session_id(), start);
         if !session.monitor {
@@ -68,17 +68,16 @@ impl Relay {
         let slot = worker.sessions.insert(Rc::clone(&session));
         let First { bytes, forbid_header } = first;
         let bytes = (!bytes.is_empty()).then(|| Waiting::new(bytes));
-        let relay = Self {
+        Self {
             sockets,
-            up: Pipe::new(bytes, forbid_header),
-            down: Pipe::new(None, false),
+            up: Pipe::up(bytes, forbid_header),
+            down: Pipe::down(),
             session,
             slot,
             busy,
             _passes: passes,
             closing: false,
-        };
-        tokio::task::spawn_local(relay);
+        }
     }
 
     /// Carries what there is to carry; how it ended, if it did.

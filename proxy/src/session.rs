@@ -22,6 +22,9 @@ use end::{CloseReason, End};
 /// How long a session that we close may take: to read what we still had for it, and to close its own end.
 pub const LINGER: Duration = Duration::from_secs(5);
 
+/// A session that is older than this is not a short one.
+const SETTLES: Duration = Duration::from_secs(5);
+
 /// An open session, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionInfo {
@@ -186,7 +189,8 @@ impl Session {
             }
         } else if now.duration_since(self.active_at.get()) >= self.listener.idle_timeout() {
             self.close(End::Idle, now);
-        } else if !self.settled.replace(true) {
+        } else if !self.settled.get() && now.duration_since(self.since) >= SETTLES {
+            self.settled.set(true);
             self.nudge(Nudge::Settle);
         }
     }

@@ -59,19 +59,12 @@ impl<'a> Search<'a> {
         self.begins();
         let caller = self.caller;
         let to = choice.address();
-        let dialing = Box::pin(dial(caller.worker, to, &caller.routing.snat));
-        self.finish_or_race(choice, dialing, begun, until).await
-    }
-
-    async fn finish_or_race(
-        &mut self,
-        choice: Choice,
-        mut dialing: Pin<Box<impl Future<Output = io::Result<TcpStream>> + 'a>>,
-        begun: Instant,
-        until: Instant,
-    ) -> Result<Option<Connected>, Refused> {
-        let alone = until.min(begun + self.delay);
-        if let Ok(result) = self.caller.worker.alarms.until(alone, &mut dialing).await {
+        let mut dialing = Box::pin(dial(caller.worker, to, &caller.routing.snat));
+        let alone = self.delay.min(self.timeout);
+        // Where less time is left than that, the race keeps to it exactly.
+        if until.duration_since(begun) >= alone
+            && let Ok(result) = caller.worker.alarms.within(alone, &mut dialing).await
+        {
             return self.settle(choice, result.map_err(|error| told(&error))).await;
         }
         let flight = Flight::of(&choice);

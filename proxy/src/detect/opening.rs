@@ -4,7 +4,7 @@
 //! Where nothing has to be known, nothing is read.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use switchyard_snapshot::{AcceptProxy, Listener, Protocol};
 use tokio::net::TcpStream;
@@ -70,7 +70,6 @@ impl Opening {
         if !named && matches!(header, HeaderRule::Ignored | HeaderRule::Forbidden) {
             return Ok(());
         }
-        let deadline = Instant::now() + listener.handshake_timeout;
         let reading = async {
             let may_be_silent = listener.protocol == Protocol::Tcp || route.default_is_server_first();
             self.read_header(from, header, may_be_silent).await?;
@@ -80,7 +79,7 @@ impl Opening {
                 Ok(())
             }
         };
-        let read = from.alarms.until(deadline, reading).await;
+        let read = from.alarms.within(listener.handshake_timeout, reading).await;
         read.unwrap_or_else(|_| Err(Refusal::HandshakeTimeout.into()))
     }
 
@@ -176,10 +175,7 @@ impl Opening {
         let Some(limit) = limit else {
             return self.read_more(from.client).await.map(Some);
         };
-        let read = from
-            .alarms
-            .until(Instant::now() + limit, self.read_more(from.client))
-            .await;
+        let read = from.alarms.within(limit, self.read_more(from.client)).await;
         read.map_or(Ok(None), |read| read.map(Some))
     }
 

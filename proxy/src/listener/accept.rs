@@ -15,7 +15,7 @@ use crate::socket;
 use crate::worker::thread::Worker;
 
 use super::gate::{Gate, Pass};
-use super::serve::{Accepted, serve};
+use super::serve::{Accepted, Connection};
 use super::{ListenerLocal, Stop};
 
 /// Descriptors of one session: the client's and the backend's.
@@ -213,7 +213,7 @@ fn start(
         monitor,
         passes,
     };
-    tokio::task::spawn_local(serve(worker.begin(), listener, accepted));
+    tokio::task::spawn_local(Connection::new(worker.begin(), listener, accepted));
 }
 
 impl ListenerLocal {

@@ -1,8 +1,9 @@
-//! One connection, from accept to relay. In: an accepted socket. Out: a relay of its own task, or a refusal with a
-//! reason. This task ends when the relay begins, so that an established session costs no more than its relay.
+//! One connection. In: an accepted socket. Out: a session that is relayed to its end, or a refusal with a reason.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -72,8 +73,39 @@ struct Setup<'a> {
     chain: Option<Rc<ChainLocal>>,
 }
 
-/// Serves one connection.
-pub(super) async fn serve(busy: Busy, listener: Rc<ListenerLocal>, accepted: Accepted) {
+/// One connection, from its accept to its end: one task, which is large while the connection is set up and small once
+/// it is established.
+#[allow(clippy::large_enum_variant, reason = "a box for the relay would cost every session an allocation")]
+pub(super) enum Connection {
+    SettingUp(Pin<Box<dyn Future<Output = Option<Relay>>>>),
+    Established(Relay),
+}
+
+impl Connection {
+    pub(super) fn new(busy: Busy, listener: Rc<ListenerLocal>, accepted: Accepted) -> Self {
+        Self::SettingUp(Box::pin(set_up(busy, listener, accepted)))
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Self::SettingUp(setting_up) = &mut *self {
+            match ready!(setting_up.as_mut().poll(cx)) {
+                Some(relay) => *self = Self::Established(relay),
+                None => return Poll::Ready(()),
+            }
+        }
+        match &mut *self {
+            Self::Established(relay) => Pin::new(relay).poll(cx),
+            Self::SettingUp(_) => Poll::Pending,
+        }
+    }
+}
+
+/// Sets up one connection; none: it was refused.
+async fn set_up(busy: Busy, listener: Rc<ListenerLocal>, accepted: Accepted) -> Option<Relay> {
     let Accepted {
         client,
         from,
@@ -124,7 +156,7 @@ pub(super) async fn serve(busy: Busy, listener: Rc<ListenerLocal>, accepted: Acc
                 bytes: prelude,
                 forbid_header: opening.forbid_header,
             };
-            Relay::start(busy, passes, start, sockets, first);
+            Some(Relay::new(busy, passes, start, sockets, first))
         }
         (outcome, chain) => {
             let refused = outcome.err().unwrap_or_else(|| Refusal::NoChain.into());
@@ -137,6 +169,7 @@ pub(super) async fn serve(busy: Busy, listener: Rc<ListenerLocal>, accepted: Acc
                 name: opening.name,
             };
             who.refuse(client, refused, busy.0.shared.access_log.as_ref());
+            None
         }
     }
 }

@@ -42,9 +42,23 @@ enum State {
 pub(super) struct Pipe {
     waiting: Option<Waiting>,
     state: State,
+    /// Whether the target still holds small segments back (RFC 9293 §3.7.4).
+    nagle: Nagle,
     /// The sender's first bytes, until it is sure that they are no PROXY header.
     screen: Option<Screen>,
 }
+
+/// A first small write is sent at once in any case, and many sessions have no second one: the option is worth its system
+/// call only after that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nagle {
+    Off,
+    Unused,
+    Used,
+}
+
+/// What fits into one segment wherever TCP goes (RFC 9293 §3.7.1, for IPv4).
+const ONE_SEGMENT: usize = 536;
 
 /// Bytes that may become a PROXY header's signature: fewer than the longest has.
 #[derive(Debug, Default)]
@@ -63,13 +77,24 @@ pub(super) struct Ends<'a> {
 }
 
 impl Pipe {
-    /// `first` goes before what is read; with `screened`, a PROXY header is not passed on.
-    pub(super) fn new(first: Option<Waiting>, screened: bool) -> Self {
+    /// To the backend. `first` goes before what is read; with `screened`, a PROXY header is not passed on.
+    pub(super) fn up(first: Option<Waiting>, screened: bool) -> Self {
         let screen = screened.then(Screen::default);
         Self {
             waiting: first,
             state: State::Open,
+            nagle: Nagle::Unused,
             screen,
+        }
+    }
+
+    /// To the client, whose socket has all options from the listening one.
+    pub(super) fn down() -> Self {
+        Self {
+            waiting: None,
+            state: State::Open,
+            nagle: Nagle::Off,
+            screen: None,
         }
     }
 
@@ -101,7 +126,7 @@ impl Pipe {
         let mut scratch = buffers.scratch();
         loop {
             if let Some(waiting) = &mut self.waiting {
-                match write(cx, to, waiting.rest()) {
+                match self.nagle.write(cx, to, waiting.rest()) {
                     Written::All(n) => {
                         moved.set(moved.get() + n as u64);
                         if let Some(waiting) = self.waiting.take() {
@@ -143,7 +168,7 @@ impl Pipe {
                 }
                 continue;
             }
-            match write(cx, to, bytes) {
+            match self.nagle.write(cx, to, bytes) {
                 Written::All(n) => moved.set(moved.get() + n as u64),
                 Written::Part(n) => {
                     moved.set(moved.get() + n as u64);
@@ -208,17 +233,28 @@ enum Written {
     Broke,
 }
 
-/// Writes as much as the receiver takes.
-fn write(cx: &mut Context<'_>, to: &mut TcpStream, bytes: &[u8]) -> Written {
-    let mut written = 0;
-    while written < bytes.len() {
-        match Pin::new(&mut *to).poll_write(cx, &bytes[written..]) {
-            Poll::Ready(Ok(0) | Err(_)) => return Written::Broke,
-            Poll::Ready(Ok(n)) => written += n,
-            Poll::Pending => return Written::Part(written),
+impl Nagle {
+    /// Writes as much as the receiver takes.
+    fn write(&mut self, cx: &mut Context<'_>, to: &mut TcpStream, bytes: &[u8]) -> Written {
+        match self {
+            Self::Off => {}
+            Self::Unused if bytes.len() <= ONE_SEGMENT => *self = Self::Used,
+            Self::Unused | Self::Used => {
+                *self = Self::Off;
+                // It only fails on a socket that is broken, which the write will say too.
+                let _ = to.set_nodelay(true);
+            }
         }
+        let mut written = 0;
+        while written < bytes.len() {
+            match Pin::new(&mut *to).poll_write(cx, &bytes[written..]) {
+                Poll::Ready(Ok(0) | Err(_)) => return Written::Broke,
+                Poll::Ready(Ok(n)) => written += n,
+                Poll::Pending => return Written::Part(written),
+            }
+        }
+        Written::All(written)
     }
-    Written::All(written)
 }
 
 /// Reads and throws away until a socket blocks; true: until its end.

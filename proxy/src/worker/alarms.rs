@@ -1,21 +1,21 @@
-//! Deadlines that are hardly ever reached. In: moments, one for each connection that is being set up. Out: a wake-up for
-//! those whose moment has come.
+//! Time limits that are hardly ever reached. In: one for each connection that is being set up. Out: a wake-up for those
+//! that are reached.
 //!
 //! A timer of the runtime's wakes its thread whenever it is due before all others, which costs every new connection a
-//! system call. Here only the earliest moment stands in the runtime's timer, and moments whose connection is long
-//! established are dropped when they pass.
+//! system call. Here only the earliest moment stands in the runtime's timer. There are few different limits, so each has a
+//! lane of its own, in which moments come in order; those whose connection is long established are dropped as they
+//! pass.
 
 use std::cell::RefCell;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// The deadlines of one worker.
+/// The time limits of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Alarms {
     clock: RefCell<Clock>,
@@ -24,38 +24,49 @@ pub(crate) struct Alarms {
 
 #[derive(Debug, Default)]
 struct Clock {
-    due: BinaryHeap<Reverse<Due>>,
+    lanes: Vec<Lane>,
     slots: Vec<Slot>,
     free: Vec<usize>,
     /// What the runtime's timer is set to.
     set_to: Option<Instant>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Alarms with the same limit, the earliest first.
+#[derive(Debug)]
+struct Lane {
+    limit: Duration,
+    due: VecDeque<Due>,
+}
+
+#[derive(Clone, Copy, Debug)]
 struct Due {
     at: Instant,
     slot: usize,
     turn: u64,
 }
 
-/// Used by one alarm after the other; an old entry of the heap is known by its turn.
+/// Used by one alarm after the other; an old entry of a lane is known by its turn.
 #[derive(Debug, Default)]
 struct Slot {
     turn: u64,
     waker: Option<Waker>,
 }
 
-/// The moment came before the future was done.
+/// The limit was reached before the future was done.
 #[derive(Debug)]
 pub(crate) struct TooLate;
 
 impl Alarms {
-    /// What `future` gives, if it does so before `at`.
-    pub(crate) async fn until<T>(&self, at: Instant, future: impl Future<Output = T>) -> Result<T, TooLate> {
+    /// What `future` gives, if it takes no longer than `limit` from the moment it is first polled.
+    pub(crate) async fn within<T>(
+        &self,
+        limit: Duration,
+        future: impl Future<Output = T>,
+    ) -> Result<T, TooLate> {
         let mut future = std::pin::pin!(future);
         let mut alarm = Alarm {
             alarms: self,
-            at,
+            limit,
             slot: None,
         };
         poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -68,7 +79,12 @@ impl Alarms {
     /// The earliest moment, which [`Alarms::ring`] is to be called at; none: there is none.
     pub(crate) fn next(&self) -> Option<Instant> {
         let clock = &mut *self.clock.borrow_mut();
-        clock.set_to = clock.due.peek().map(|Reverse(due)| due.at);
+        clock.set_to = clock
+            .lanes
+            .iter()
+            .filter_map(|lane| lane.due.front())
+            .map(|due| due.at)
+            .min();
         clock.set_to
     }
 
@@ -77,59 +93,72 @@ impl Alarms {
         self.sooner.notified().await;
     }
 
-    /// Wakes whose moment has come.
+    /// Wakes those whose moment has come.
     pub(crate) fn ring(&self, now: Instant) {
-        let clock = &mut *self.clock.borrow_mut();
-        while let Some(Reverse(due)) = clock.due.peek().copied().filter(|Reverse(due)| due.at <= now) {
-            clock.due.pop();
-            let slot = &mut clock.slots[due.slot];
-            if slot.turn == due.turn
-                && let Some(waker) = slot.waker.take()
-            {
-                waker.wake();
+        let Clock { lanes, slots, .. } = &mut *self.clock.borrow_mut();
+        for lane in lanes.iter_mut() {
+            while let Some(due) = lane.due.pop_front_if(|due| due.at <= now) {
+                let slot = &mut slots[due.slot];
+                if slot.turn == due.turn
+                    && let Some(waker) = slot.waker.take()
+                {
+                    waker.wake();
+                }
             }
         }
+        // Configurations change, and their limits with them.
+        lanes.retain(|lane| !lane.due.is_empty());
     }
 }
 
-/// One deadline; it costs nothing before it is polled.
-struct Alarm<'a> {
-    alarms: &'a Alarms,
-    at: Instant,
-    slot: Option<usize>,
-}
-
-impl Alarm<'_> {
-    fn enter(&self, waker: Waker) -> usize {
-        let clock = &mut *self.alarms.clock.borrow_mut();
-        let slot = clock.free.pop().unwrap_or_else(|| {
-            clock.slots.push(Slot::default());
-            clock.slots.len() - 1
+impl Clock {
+    /// The slot of a new alarm, and when it is due.
+    fn set(&mut self, limit: Duration, waker: Waker) -> (usize, Instant) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() - 1
         });
-        let entry = &mut clock.slots[slot];
+        let entry = &mut self.slots[slot];
         entry.turn += 1;
         entry.waker = Some(waker);
-        clock.due.push(Reverse(Due {
-            at: self.at,
+        let due = Due {
+            at: Instant::now() + limit,
             slot,
             turn: entry.turn,
-        }));
-        if clock.set_to.is_none_or(|set_to| self.at < set_to) {
-            self.alarms.sooner.notify_one();
+        };
+        if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.limit == limit) {
+            lane.due.push_back(due);
+        } else {
+            self.lanes.push(Lane {
+                limit,
+                due: VecDeque::from([due]),
+            });
         }
-        slot
+        (slot, due.at)
     }
+}
+
+/// One limit; it costs nothing before it is polled.
+struct Alarm<'a> {
+    alarms: &'a Alarms,
+    limit: Duration,
+    slot: Option<usize>,
 }
 
 impl Future for Alarm<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let clock = &mut *self.alarms.clock.borrow_mut();
         let Some(slot) = self.slot else {
-            self.slot = Some(self.enter(cx.waker().clone()));
+            let (slot, at) = clock.set(self.limit, cx.waker().clone());
+            if clock.set_to.is_none_or(|set_to| at < set_to) {
+                self.alarms.sooner.notify_one();
+            }
+            self.slot = Some(slot);
             return Poll::Pending;
         };
-        match &mut self.alarms.clock.borrow_mut().slots[slot].waker {
+        match &mut clock.slots[slot].waker {
             // Rung.
             None => Poll::Ready(()),
             Some(waker) => {
@@ -144,8 +173,8 @@ impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
             let clock = &mut *self.alarms.clock.borrow_mut();
+            // The lane's entry is of an old turn as soon as the slot is used again; until then nobody waits in it.
             clock.slots[slot].waker = None;
-            // The heap's entry is of an old turn as soon as the slot is used again; until then nobody waits in it.
             clock.free.push(slot);
         }
     }
@@ -153,8 +182,6 @@ impl Drop for Alarm<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// Does what a worker does with its alarms.
@@ -174,26 +201,23 @@ mod tests {
     async fn who_is_late_is_told_and_who_is_not_is_left_alone() {
         let alarms = Alarms::default();
         let begun = Instant::now();
-        let after = |ms| begun + Duration::from_millis(ms);
+        let ms = Duration::from_millis;
         let never = std::future::pending::<()>;
         let work = async {
             let (late, later, in_time, earlier) = tokio::join!(
-                async { (alarms.until(after(100), never()).await, begun.elapsed()) },
-                async { (alarms.until(after(200), never()).await, begun.elapsed()) },
-                alarms.until(after(150), tokio::time::sleep(Duration::from_millis(120))),
+                async { (alarms.within(ms(100), never()).await, begun.elapsed()) },
+                async { (alarms.within(ms(200), never()).await, begun.elapsed()) },
+                alarms.within(ms(150), tokio::time::sleep(ms(120))),
                 // Set when others are set already, and due before them.
                 async {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    (alarms.until(after(50), never()).await, begun.elapsed())
+                    tokio::time::sleep(ms(10)).await;
+                    (alarms.within(ms(40), never()).await, begun.elapsed())
                 },
             );
             assert!(in_time.is_ok());
             for ((result, at), due) in [(earlier, 50), (late, 100), (later, 200)] {
                 assert!(result.is_err());
-                assert!(
-                    (Duration::from_millis(due)..Duration::from_millis(due + 500)).contains(&at),
-                    "{due}: {at:?}"
-                );
+                assert!((ms(due)..ms(due + 500)).contains(&at), "{due}: {at:?}");
             }
         };
         tokio::select! {
@@ -209,23 +233,22 @@ mod tests {
         let now = Instant::now();
         let mut cx = Context::from_waker(Waker::noop());
         let mut poll = |alarm: &mut Alarm<'_>| Pin::new(alarm).poll(&mut cx).is_ready();
-        let mut first = Alarm {
+        let alarm = |seconds| Alarm {
             alarms: &alarms,
-            at: now,
+            limit: Duration::from_secs(seconds),
             slot: None,
         };
+        let mut first = alarm(1);
         assert!(!poll(&mut first));
         drop(first);
-        let mut second = Alarm {
-            alarms: &alarms,
-            at: now + Duration::from_secs(9),
-            slot: None,
-        };
+        let mut second = alarm(9);
         assert!(!poll(&mut second));
-        alarms.ring(now + Duration::from_secs(1));
+        assert_eq!(alarms.clock.borrow().slots.len(), 1);
+        alarms.ring(now + Duration::from_secs(5));
         assert!(!poll(&mut second));
         alarms.ring(now + Duration::from_secs(10));
         assert!(poll(&mut second));
         assert_eq!(alarms.next(), None);
+        assert!(alarms.clock.borrow().lanes.is_empty());
     }
 }
