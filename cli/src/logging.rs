@@ -13,7 +13,7 @@ const QUIET_LIBRARIES: &str =
 /// How the log looks.
 #[derive(Args, Clone, Debug)]
 pub struct LogArgs {
-    /// What is logged: a level (error, warn, info, debug, trace), or directives such as switchyard_proxy=debug
+    /// What is logged: a level (error, warn, info, debug, trace), or directives such as `switchyard_proxy=debug`
     #[arg(
         long,
         global = true,

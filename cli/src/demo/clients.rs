@@ -217,13 +217,12 @@ async fn live(client: usize, kind: Kind, access_point: SocketAddr, seen: Arc<Mut
 }
 
 async fn ask(open: &mut Option<BufReader<TcpStream>>, to: SocketAddr) -> io::Result<String> {
-    let stream = match open {
-        Some(stream) => stream,
-        None => {
-            let stream = TcpStream::connect(to).await?;
-            stream.set_nodelay(true)?;
-            open.insert(BufReader::new(stream))
-        }
+    let stream = if let Some(stream) = open {
+        stream
+    } else {
+        let stream = TcpStream::connect(to).await?;
+        stream.set_nodelay(true)?;
+        open.insert(BufReader::new(stream))
     };
     stream.get_mut().write_all(b"who?\n").await?;
     let mut line = String::new();
