@@ -75,7 +75,10 @@ struct Setup<'a> {
 
 /// One connection, from its accept to its end: one task, which is large while the connection is set up and small once
 /// it is established.
-#[allow(clippy::large_enum_variant, reason = "a box for the relay would cost every session an allocation")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a box for the relay would cost every session an allocation"
+)]
 pub(super) enum Connection {
     SettingUp(Pin<Box<dyn Future<Output = Option<Relay>>>>),
     Established(Relay),
