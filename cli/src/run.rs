@@ -1,7 +1,7 @@
 //! `switchyard run`: proxies from files, without Kubernetes. In: manifests, and which of their pools to run here. Out:
 //! running proxies that follow the files; what changed is touched, nothing else.
 //!
-//! files ─► [`crate::check::load`] ─► snapshots ─► [`fleet`] ─► one proxy per replica
+//! files ─► [`crate::check::load`] ─► snapshots ─► `fleet` ─► one proxy per replica
 
 mod fleet;
 mod follow;
