@@ -276,17 +276,20 @@ impl Registry {
         }
     }
 
-    /// Up to `at_most` sessions of `chain` on one of `endpoints` that are not closing yet, the idlest first.
+    /// Up to `at_most` sessions of `chain` on one of `endpoints` that began before a moment and are not closing yet, the
+    /// idlest first.
     pub(crate) fn idlest(
         &self,
         chain: &ChainId,
         endpoints: &HashSet<EndpointId>,
+        begun_before: Instant,
         at_most: usize,
     ) -> Vec<Idle> {
         let now = Instant::now();
         let slots = self.slots.borrow();
         let matching = slots.sessions.iter().flatten().filter(|session| {
             session.closing_since.get().is_none()
+                && session.since < begun_before
                 && endpoints.contains(&session.place.endpoint().id)
                 && session.chain.handle.id == *chain
         });

@@ -39,6 +39,9 @@ const COMMAND_QUEUE: usize = 64;
 /// How long sessions that are still open when [`Workers::stop`] is called may take to read what we sent them.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
+/// A session younger than this is not moved yet.
+const NEW: Duration = Duration::from_secs(1);
+
 /// How data workers are set up; fixed for the life of the process.
 #[derive(Debug)]
 pub struct WorkerConfig {
@@ -165,6 +168,32 @@ impl Workers {
         at_most: usize,
         why: CloseReason,
     ) -> usize {
+        self.close_begun_before(Instant::now(), chain, endpoints, at_most, why)
+            .await
+    }
+
+    /// As [`Workers::close_sessions`], but leaves those alone that began less than a second ago: whoever has just
+    /// connected would be closed before the first answer, though the server lives.
+    pub async fn move_sessions(
+        &self,
+        chain: &ChainId,
+        endpoints: &HashSet<EndpointId>,
+        at_most: usize,
+        why: CloseReason,
+    ) -> usize {
+        let now = Instant::now();
+        let old = now.checked_sub(NEW).unwrap_or(now);
+        self.close_begun_before(old, chain, endpoints, at_most, why).await
+    }
+
+    async fn close_begun_before(
+        &self,
+        begun_before: Instant,
+        chain: &ChainId,
+        endpoints: &HashSet<EndpointId>,
+        at_most: usize,
+        why: CloseReason,
+    ) -> usize {
         if at_most == 0 || endpoints.is_empty() {
             return 0;
         }
@@ -173,6 +202,7 @@ impl Workers {
             .ask(|reply| Command::Idlest {
                 chain: chain.clone(),
                 endpoints: Arc::clone(&endpoints),
+                begun_before,
                 at_most,
                 reply,
             })
@@ -194,10 +224,11 @@ impl Workers {
     /// How many sessions of `chain` are open on one of `endpoints`, those that are closing not counted.
     pub async fn count_sessions(&self, chain: &ChainId, endpoints: &HashSet<EndpointId>) -> usize {
         let endpoints = Arc::new(endpoints.clone());
-        let at_most = usize::MAX;
+        let (begun_before, at_most) = (Instant::now(), usize::MAX);
         self.ask(|reply| Command::Idlest {
             chain: chain.clone(),
             endpoints: Arc::clone(&endpoints),
+            begun_before,
             at_most,
             reply,
         })

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Instant;
 
 use switchyard_snapshot::ChainId;
 use tokio::sync::oneshot;
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Idlest {
         chain: ChainId,
         endpoints: Arc<HashSet<EndpointId>>,
+        /// Only those that began before.
+        begun_before: Instant,
         at_most: usize,
         reply: oneshot::Sender<Vec<Idle>>,
     },

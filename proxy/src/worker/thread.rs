@@ -217,10 +217,11 @@ impl Local {
             Command::Idlest {
                 chain,
                 endpoints,
+                begun_before,
                 at_most,
                 reply,
             } => {
-                let _ = reply.send(sessions.idlest(&chain, &endpoints, at_most));
+                let _ = reply.send(sessions.idlest(&chain, &endpoints, begun_before, at_most));
             }
             Command::Close { ids, end, reply } => {
                 let _ = reply.send(sessions.close(&ids, end));

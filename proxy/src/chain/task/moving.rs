@@ -107,7 +107,7 @@ impl Mover {
         let mut left = due;
         for (why, endpoints) in reasons.values() {
             if left > 0 {
-                let closing = self.workers.close_sessions(&self.chain, endpoints, left, *why);
+                let closing = self.workers.move_sessions(&self.chain, endpoints, left, *why);
                 let closed = tokio::time::timeout(ANSWER_WITHIN, closing).await.unwrap_or(0);
                 left -= closed.min(left);
             }
