@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use switchyard_operator::compile::{Compiled, Note, PoolKey, Profile, Resources, compile};
-use switchyard_snapshot::{Pool, Snapshot};
+use switchyard_operator::compile::{Compiled, Note, Profile, Resources, compile, pool_id};
+use switchyard_snapshot::{Pool, PoolId, Snapshot};
 
 use crate::manifest::{self, Manifest, Mistake, Object, Secret, Source, source};
 
@@ -40,15 +40,15 @@ pub struct Loaded {
 
 impl Loaded {
     /// The pools in the order of the files, each with how many proxies it wants.
-    pub fn pools(&self) -> Vec<(PoolKey, u32)> {
+    pub fn pools(&self) -> Vec<(PoolId, u32)> {
         let pools = self.resources.pools.iter();
         pools
-            .map(|pool| (PoolKey::of(&pool.object.metadata), pool.object.spec.replicas))
+            .map(|pool| (pool_id(&pool.object.metadata), pool.object.spec.replicas))
             .collect()
     }
 
     /// What the proxies of a pool run. A pool that the files do not hold has neither listeners nor chains.
-    pub fn snapshot(&self, pool: &PoolKey) -> Snapshot {
+    pub fn snapshot(&self, pool: &PoolId) -> Snapshot {
         self.compiled
             .snapshots
             .get(pool)

@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use kube::Resource;
 use kube::core::ObjectMeta;
 use switchyard_crds::{Kind, ProxyChain, ProxyPool, Reason};
-use switchyard_snapshot::Snapshot;
+use switchyard_snapshot::{PoolId, Snapshot};
 
 pub use field::{FieldPath, Fields};
 
@@ -68,38 +68,21 @@ pub enum Profile {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compiled {
     /// For each pool that could be used what its proxies run.
-    pub snapshots: BTreeMap<PoolKey, Snapshot>,
+    pub snapshots: BTreeMap<PoolId, Snapshot>,
     /// What could not be used, sorted by object and field.
     pub refused: Vec<Refusal>,
     /// What was written but has no effect under this profile, sorted by object and field.
     pub notes: Vec<Note>,
 }
 
-/// Which pool.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PoolKey {
-    /// Namespace of the `ProxyPool`.
-    pub namespace: String,
-    /// Name of the `ProxyPool`.
-    pub name: String,
-}
-
-impl PoolKey {
-    /// The key of a pool by its metadata.
-    pub fn of(meta: &ObjectMeta) -> Self {
-        let ObjectKey {
-            kind: _,
-            namespace,
-            name,
-        } = ObjectKey::of(Kind::ProxyPool, meta);
-        Self { namespace, name }
-    }
-}
-
-impl fmt::Display for PoolKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
+/// The identity of a pool by its metadata.
+pub fn pool_id(meta: &ObjectMeta) -> PoolId {
+    let ObjectKey {
+        kind: _,
+        namespace,
+        name,
+    } = ObjectKey::of(Kind::ProxyPool, meta);
+    PoolId { namespace, name }
 }
 
 /// Which resource.

@@ -8,12 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use switchyard_operator::compile::PoolKey;
 use switchyard_proxy::access_log::AccessLog;
 use switchyard_proxy::admin;
 use switchyard_proxy::app::{Applied, Bound, Proxy, ProxyConfig, StartError};
 use switchyard_proxy::resolve::Resolver;
 use switchyard_proxy::socket::raise_descriptor_limit;
+use switchyard_snapshot::PoolId;
 use switchyard_snapshot::Snapshot;
 use tokio::task::JoinSet;
 
@@ -63,7 +63,7 @@ impl FleetError {
 /// One replica of one pool.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Member {
-    pool: PoolKey,
+    pool: PoolId,
     replica: u32,
 }
 
@@ -78,7 +78,7 @@ pub struct Fleet {
     resolver: Resolver,
     running: BTreeMap<Member, Running>,
     /// Which number a pool has got, for as long as the process lives: a pool that goes must not move the others.
-    numbers: BTreeMap<PoolKey, u32>,
+    numbers: BTreeMap<PoolId, u32>,
     leaving: JoinSet<()>,
     /// What the process may open; proxies that start together get equal shares.
     descriptors: u64,
@@ -221,7 +221,7 @@ impl Fleet {
         Ok(wanted)
     }
 
-    fn number(&mut self, pool: &PoolKey) -> Result<u32, FleetError> {
+    fn number(&mut self, pool: &PoolId) -> Result<u32, FleetError> {
         let next = self.numbers.values().max().map_or(1, |last| last + 1);
         if next > MOST && !self.numbers.contains_key(pool) {
             return Err(FleetError::Usage(format!(
@@ -269,8 +269,8 @@ impl Fleet {
     }
 }
 
-fn the_pool(args: &RunArgs, loaded: &Loaded) -> Result<PoolKey, FleetError> {
-    let pools: Vec<PoolKey> = loaded.pools().into_iter().map(|(pool, _)| pool).collect();
+fn the_pool(args: &RunArgs, loaded: &Loaded) -> Result<PoolId, FleetError> {
+    let pools: Vec<PoolId> = loaded.pools().into_iter().map(|(pool, _)| pool).collect();
     let names = || {
         pools
             .iter()
@@ -278,7 +278,7 @@ fn the_pool(args: &RunArgs, loaded: &Loaded) -> Result<PoolKey, FleetError> {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    let fits = |pool: &PoolKey| {
+    let fits = |pool: &PoolId| {
         args.pool
             .as_ref()
             .is_none_or(|name| *name == pool.name || *name == pool.to_string())

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use switchyard_crds::proxypool::{Affinity as AffinitySpec, AffinityBy, Drain, Snat};
 use switchyard_crds::{Kind, ProxyPool, ProxyPoolSpec};
-use switchyard_snapshot::{Affinity, Listener, Pool};
+use switchyard_snapshot::{Affinity, Listener, Pool, PoolId};
 
 use super::faults::Faults;
-use super::{FieldPath, Given, ObjectKey, PoolKey, Profile, Refusal, access, by_age, listener, ports};
+use super::{FieldPath, Given, ObjectKey, Profile, Refusal, access, by_age, listener, ports};
 
 /// A pool on which chains can be hung.
 pub struct CompiledPool {
@@ -18,7 +18,7 @@ pub struct CompiledPool {
 }
 
 /// Every pool; none where it is refused as a whole, so that its chains can be told so.
-pub type Pools = BTreeMap<PoolKey, Option<CompiledPool>>;
+pub type Pools = BTreeMap<PoolId, Option<CompiledPool>>;
 
 /// Compiles each pool by itself, then settles which of those that share an access point are right.
 pub fn compile_pools(given: &[Given<ProxyPool>], profile: Profile, refused: &mut Vec<Refusal>) -> Pools {
@@ -31,7 +31,7 @@ pub fn compile_pools(given: &[Given<ProxyPool>], profile: Profile, refused: &mut
         let conflict = conflicts.get(&key);
         refused.extend(faults.into_refusals());
         refused.extend(conflict.cloned());
-        let pool_key = PoolKey {
+        let pool_key = PoolId {
             namespace: key.namespace,
             name: key.name,
         };

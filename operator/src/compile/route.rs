@@ -8,23 +8,19 @@ use std::collections::BTreeMap;
 
 use switchyard_crds::proxychain::PoolRef;
 use switchyard_crds::{Kind, ProxyChain, Reason};
-use switchyard_snapshot::{Chain, ChainId, Listener, Protocol, Snapshot};
+use switchyard_snapshot::{Chain, ChainId, Listener, PoolId, Protocol, Snapshot};
 
 use super::faults::Faults;
 use super::pool::{CompiledPool, Pools};
-use super::{FieldPath, Given, ObjectKey, PoolKey, Refusal, Resources, by_age, chain};
+use super::{FieldPath, Given, ObjectKey, Refusal, Resources, by_age, chain};
 
 /// Names taken so far: by pool, listener and name; the empty name is the listener's default.
-type Taken = BTreeMap<(PoolKey, String, String), ChainId>;
+type Taken = BTreeMap<(PoolId, String, String), ChainId>;
 
 /// One snapshot per pool that is used, with the chains that can be hung on it.
-pub fn attach(
-    pools: Pools,
-    resources: &Resources,
-    refused: &mut Vec<Refusal>,
-) -> BTreeMap<PoolKey, Snapshot> {
+pub fn attach(pools: Pools, resources: &Resources, refused: &mut Vec<Refusal>) -> BTreeMap<PoolId, Snapshot> {
     let mut taken = Taken::new();
-    let mut chains: BTreeMap<PoolKey, Vec<Chain>> = BTreeMap::new();
+    let mut chains: BTreeMap<PoolId, Vec<Chain>> = BTreeMap::new();
     for (key, given) in by_age(Kind::ProxyChain, &resources.chains, refused) {
         let mut faults = Faults::of(key.clone(), &given.written);
         if let Some((pool, chain)) = attach_one(&key, given, &pools, resources, &mut taken, &mut faults) {
@@ -32,7 +28,7 @@ pub fn attach(
         }
         refused.extend(faults.into_refusals());
     }
-    let snapshot = |(key, pool): (PoolKey, Option<CompiledPool>)| {
+    let snapshot = |(key, pool): (PoolId, Option<CompiledPool>)| {
         let CompiledPool { pool, listeners } = pool?;
         let mut chains = chains.remove(&key).unwrap_or_default();
         chains.sort_by(|one, other| one.id.cmp(&other.id));
@@ -55,7 +51,7 @@ fn attach_one(
     resources: &Resources,
     taken: &mut Taken,
     faults: &mut Faults<'_>,
-) -> Option<(PoolKey, Chain)> {
+) -> Option<(PoolId, Chain)> {
     let spec = &given.object.spec;
     let generation = given.object.metadata.generation.unwrap_or_default();
     let mut chain = chain::compile(key, generation, spec, faults);
@@ -68,7 +64,7 @@ fn attach_one(
         }
         return None;
     };
-    let pool = PoolKey {
+    let pool = PoolId {
         namespace: key.namespace.clone(),
         name: pool_ref.name.clone(),
     };
@@ -144,7 +140,7 @@ fn fits(chain: &Chain, listener: &Listener, faults: &mut Faults<'_>) {
 }
 
 fn find_listener<'a>(
-    key: &PoolKey,
+    key: &PoolId,
     pool_ref: &PoolRef,
     pools: &'a Pools,
     resources: &Resources,

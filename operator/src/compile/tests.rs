@@ -86,7 +86,7 @@ fn to_dmz(name: &str, fields: Value) -> Value {
 }
 
 fn chains_of(compiled: &Compiled, pool: &str) -> Vec<String> {
-    let key = PoolKey {
+    let key = PoolId {
         namespace: "edge".into(),
         name: pool.into(),
     };

@@ -14,6 +14,8 @@ mod duration;
 mod failover;
 mod health;
 mod listener;
+mod report;
+mod resource;
 mod validate;
 
 pub use backend::{Backend, Balance, Connect, Families, OnMissing, Resolution, SendProxy, Target};
@@ -22,8 +24,13 @@ pub use duration::{DurationError, format_duration, parse_duration};
 pub use failover::{Failback, Failover, Mode, OnDown, Schedule, Start, TimeOfDay, Weekday};
 pub use health::{Health, Monitor, Passive};
 pub use listener::{AcceptProxy, Affinity, Listener, Protocol};
+pub use report::{
+    ActiveReport, ChainReport, ENDPOINTS_REPORTED, EndpointReport, EndpointState, Report, TransitionReport,
+};
+pub use resource::{NoPool, Resource, ResourceId};
 pub use validate::Invalid;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -39,6 +46,22 @@ pub struct Snapshot {
     pub listeners: Vec<Listener>,
     /// Sorted by identity; identities are unique; each names one of `listeners`.
     pub chains: Vec<Chain>,
+}
+
+/// Which pool.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PoolId {
+    /// Namespace of the `ProxyPool`.
+    pub namespace: String,
+    /// Name of the `ProxyPool`.
+    pub name: String,
+}
+
+impl fmt::Display for PoolId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }
 
 /// What holds for every listener and chain of a pool.

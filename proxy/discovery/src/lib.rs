@@ -1,0 +1,1 @@
+//! How snapshots reach proxies and reports come back.

@@ -1,0 +1,115 @@
+//! What one proxy says of itself. In: what it believes and does. Out: plain values that the operator folds into statuses.
+//!
+//! A report is the whole truth of its proxy at one moment, never a difference: the newest one replaces the one before.
+
+use std::net::SocketAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ChainId;
+
+/// The state of one proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Report {
+    /// Listeners are bound and every chain knows where it stands.
+    pub ready: bool,
+    /// It takes nobody new.
+    pub draining: bool,
+    /// Established client connections.
+    pub sessions: u64,
+    /// Ports it was told to listen on and cannot, in words; sorted.
+    pub listen_errors: Vec<String>,
+    /// Sorted by identity.
+    pub chains: Vec<ChainReport>,
+}
+
+/// The state of one chain on one proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChainReport {
+    /// Which chain.
+    pub id: ChainId,
+    /// The tier that serves; none: no tier does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<ActiveReport>,
+    /// Administratively down.
+    #[serde(default)]
+    pub suspended: bool,
+    /// Established client connections of this chain.
+    #[serde(default)]
+    pub sessions: u64,
+    /// Sorted by backend and address; at most [`ENDPOINTS_REPORTED`] of them.
+    #[serde(default)]
+    pub endpoints: Vec<EndpointReport>,
+    /// How many endpoints there are, also beyond those listed.
+    #[serde(default)]
+    pub endpoints_total: u32,
+    /// How many of them serve (stale ones included).
+    #[serde(default)]
+    pub endpoints_serving: u32,
+    /// Changes of the active tier, oldest first; the last ten.
+    #[serde(default)]
+    pub transitions: Vec<TransitionReport>,
+}
+
+/// Endpoints listed per chain.
+pub const ENDPOINTS_REPORTED: usize = 64;
+
+/// Which tier serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActiveReport {
+    /// The first backend of the tier that serves, in the order of the resource.
+    pub backend: String,
+    /// 0 is primary.
+    pub tier: u32,
+    /// Counts the changes of tier; the higher is the newer.
+    pub epoch: u64,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// What a proxy thinks of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointReport {
+    /// Name of the backend.
+    pub backend: String,
+    /// Its address.
+    pub address: SocketAddr,
+    /// In one word.
+    pub state: EndpointState,
+    /// In words: why.
+    pub reason: String,
+    /// Since when it has been in this state.
+    pub since: Timestamp,
+}
+
+/// The verdict, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum EndpointState {
+    /// It gets connections.
+    Serving,
+    /// It gets connections although its name no longer resolves.
+    Stale,
+    /// It gets none: it fails.
+    Ejected,
+    /// It gets no new ones: it left DNS, or an administrator wants it out.
+    Draining,
+}
+
+/// A change of the active tier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TransitionReport {
+    /// When.
+    pub at: Timestamp,
+    /// The backend that served before; empty: none did.
+    pub from: String,
+    /// The backend that serves since; empty: none does.
+    pub to: String,
+    /// In words: why.
+    pub reason: String,
+}
