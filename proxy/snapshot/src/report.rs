@@ -31,6 +31,10 @@ pub struct Report {
 pub struct ChainReport {
     /// Which chain.
     pub id: ChainId,
+    /// The generation that it runs here, as [`crate::Chain::generation`] told it; 0: not known. A proxy that has applied a new
+    /// one reports at once: until then nobody can tell whether what it says is about the new one or the old one.
+    #[serde(default)]
+    pub generation: i64,
     /// The tier that serves; none: no tier does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<ActiveReport>,
