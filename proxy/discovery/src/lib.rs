@@ -1,1 +1,21 @@
-//! How snapshots reach proxies and reports come back.
+//! How snapshots reach proxies and reports come back. In, at the operator: one [`switchyard_snapshot::Snapshot`] per
+//! pool after the other. Out, at each proxy of the pool: the same snapshot, piece by piece and only what changed; and
+//! back at the operator: what each proxy runs, refuses and believes.
+//!
+//! ```text
+//!  operator                                                                    proxy
+//!  publish ─► Publication ─► Subscriber (pure) ─► gRPC ─► Mirror (pure) ─► snapshot ─► applied
+//!  Activity ◄─ acknowledged, refused with reasons ◄─────── answer ◄──────────────────────┘
+//!           ◄─ Report ◄───────────────────────────────────────────────────────────────────
+//! ```
+//!
+//! The wire is the incremental, aggregated discovery protocol of Envoy (xDS, `DeltaAggregatedResources`) with our own
+//! resource types. All pieces of a snapshot are one subscription, so that one response carries one consistent change.
+
+mod hash;
+mod names;
+pub mod peer;
+pub mod release;
+pub mod server;
+
+pub use hash::Hash;
