@@ -157,14 +157,13 @@ impl Election {
             return Step::Wait(self.wake_at());
         }
         match &self.seen {
-            Seen::Nothing => Step::Read,
             Seen::Missing(since) if !self.held_before || now >= *since + self.timing.duration => {
                 Step::Write(self.claim(None))
             }
             Seen::Record(record, since) if self.may_write(record, *since, now) => {
                 Step::Write(self.claim(Some(record)))
             }
-            Seen::Missing(_) | Seen::Record(..) => Step::Read,
+            Seen::Nothing | Seen::Missing(_) | Seen::Record(..) => Step::Read,
         }
     }
 
