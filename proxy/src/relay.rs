@@ -28,8 +28,8 @@ use crate::worker::thread::Busy;
 use buffers::Waiting;
 use pipe::{Ends, Flow, Pipe, discard};
 
-/// Reads of one direction in one go, before others get their turn.
-const TURNS: u32 = 16;
+/// Bytes that one direction may ask for in one go, before others get their turn.
+const ALLOWANCE: usize = 256 * 1024;
 
 /// What goes to the backend before anything is relayed.
 pub(crate) struct First {
@@ -84,14 +84,14 @@ impl Relay {
     fn carry(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let Sockets { client, backend } = &mut self.sockets;
         let buffers = &self.busy.0.buffers;
-        let mut turns = TURNS;
+        let mut allowance = ALLOWANCE;
         let ends = Ends {
             from: client,
             to: backend,
             buffers,
             moved: &self.session.up,
         };
-        let up = self.up.pump(cx, ends, &mut turns, self.down.is_done());
+        let up = self.up.pump(cx, ends, &mut allowance, self.down.is_done());
         if up == Flow::SourceBroke {
             socket::reset_on_close(backend);
             return Poll::Ready(End::ClientReset);
@@ -106,14 +106,16 @@ impl Relay {
         // A backend that broke has nothing to add to what it said: all of that is delivered now, and what follows is a
         // reset, not an end.
         let broken = up == Flow::TargetBroke;
-        let mut turns = if broken { u32::MAX } else { TURNS };
+        let mut allowance = if broken { usize::MAX } else { ALLOWANCE };
         let ends = Ends {
             from: backend,
             to: client,
             buffers,
             moved: &self.session.down,
         };
-        let down = self.down.pump(cx, ends, &mut turns, broken || self.up.is_done());
+        let down = self
+            .down
+            .pump(cx, ends, &mut allowance, broken || self.up.is_done());
         if down == Flow::TargetBroke {
             socket::reset_on_close(backend);
             return Poll::Ready(End::ClientReset);
@@ -147,21 +149,21 @@ impl Relay {
     fn close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Sockets { client, backend } = &mut self.sockets;
         let buffers = &self.busy.0.buffers;
-        let mut turns = 0;
+        let mut allowance = 0;
         let ends = Ends {
             from: client,
             to: backend,
             buffers,
             moved: &self.session.up,
         };
-        let up = self.up.pump(cx, ends, &mut turns, false);
+        let up = self.up.pump(cx, ends, &mut allowance, false);
         let ends = Ends {
             from: backend,
             to: client,
             buffers,
             moved: &self.session.down,
         };
-        let down = self.down.pump(cx, ends, &mut turns, false);
+        let down = self.down.pump(cx, ends, &mut allowance, false);
         // Both are asked, so that both wake us.
         let client_ended = discard(cx, client, buffers);
         let backend_ended = discard(cx, backend, buffers);

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::proxy_protocol;
 
-use super::buffers::{Buffers, Waiting};
+use super::buffers::{BULK, Buffers, SIZE, Waiting};
 
 /// What became of a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub(super) struct Pipe {
     nagle: Nagle,
     /// The sender's first bytes, until it is sure that they are no PROXY header.
     screen: Option<Screen>,
+    /// Bytes read at once: more, up to [`BULK`], while full reads find a receiver that takes them whole.
+    reach: usize,
 }
 
 /// A first small write is sent at once in any case, and many sessions have no second one: the option is worth its system
@@ -85,6 +87,7 @@ impl Pipe {
             state: State::Open,
             nagle: Nagle::Unused,
             screen,
+            reach: SIZE,
         }
     }
 
@@ -95,6 +98,7 @@ impl Pipe {
             state: State::Open,
             nagle: Nagle::Off,
             screen: None,
+            reach: SIZE,
         }
     }
 
@@ -114,9 +118,15 @@ impl Pipe {
         }
     }
 
-    /// Moves bytes until a socket blocks, or `turns` are used up. `last`: the other direction is done, so that the end
+    /// Moves bytes until a socket blocks, or the `allowance` (bytes asked for) is used up. `last`: the other direction is done, so that the end
     /// of the stream is passed on by the close that follows.
-    pub(super) fn pump(&mut self, cx: &mut Context<'_>, ends: Ends<'_>, turns: &mut u32, last: bool) -> Flow {
+    pub(super) fn pump(
+        &mut self,
+        cx: &mut Context<'_>,
+        ends: Ends<'_>,
+        allowance: &mut usize,
+        last: bool,
+    ) -> Flow {
         let Ends {
             from,
             to,
@@ -146,11 +156,12 @@ impl Pipe {
                 State::Ending => return self.pass_on_end(cx, to, last),
                 State::Open => {}
             }
-            if *turns == 0 {
+            if *allowance == 0 {
                 return Flow::Yielded;
             }
-            *turns -= 1;
-            let mut read = ReadBuf::new(&mut scratch);
+            let reach = self.reach;
+            *allowance = allowance.saturating_sub(reach);
+            let mut read = ReadBuf::new(&mut scratch[..reach]);
             match Pin::new(&mut *from).poll_read(cx, &mut read) {
                 Poll::Pending => return Flow::Blocked,
                 Poll::Ready(Err(_)) => return Flow::SourceBroke,
@@ -169,9 +180,15 @@ impl Pipe {
                 continue;
             }
             match self.nagle.write(cx, to, bytes) {
-                Written::All(n) => moved.set(moved.get() + n as u64),
+                Written::All(n) => {
+                    moved.set(moved.get() + n as u64);
+                    if n == reach {
+                        self.reach = (reach * 2).min(BULK);
+                    }
+                }
                 Written::Part(n) => {
                     moved.set(moved.get() + n as u64);
+                    self.reach = SIZE;
                     self.waiting = Some(buffers.keep(&bytes[n..]));
                     return Flow::Blocked;
                 }
