@@ -9,10 +9,13 @@
 //!           ◄─ Report ◄───────────────────────────────────────────────────────────────────
 //! ```
 //!
+//! Who is at the other end is known by certificate: [`identity`].
+//!
 //! The wire is the incremental, aggregated discovery protocol of Envoy (xDS, `DeltaAggregatedResources`) with our own
 //! resource types. All pieces of a snapshot are one subscription, so that one response carries one consistent change.
 
 mod hash;
+pub mod identity;
 mod names;
 pub mod peer;
 pub mod release;
