@@ -15,6 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     protos.sort();
     let descriptors = protox::compile(&protos, [PathBuf::from("proto")])?;
     tonic_prost_build::configure()
+        // What many proxies are sent is held once.
+        .bytes(".envoy.service.discovery.v3")
         // It holds a token: nothing may be able to print it.
         .skip_debug(["switchyard.identity.v1.ExchangeRequest"])
         .compile_fds(descriptors)?;

@@ -18,6 +18,7 @@ mod hash;
 pub mod identity;
 mod names;
 pub mod peer;
+mod proto;
 pub mod release;
 pub mod server;
 

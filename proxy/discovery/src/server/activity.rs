@@ -44,8 +44,8 @@ pub struct Activity {
 /// What a proxy did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// It has subscribed. Whatever was known of what it runs or refuses counts for nothing now: what it brings with it is
-    /// told by the `Acked` that follows at once, and what it refuses it is sent again and refuses again.
+    /// It has subscribed. Whatever was known of what it runs or refuses counts for nothing now: its first answer, to the
+    /// first response it gets, tells all of it again.
     Connected {
         /// Its release, as it says itself: `0.1.0`.
         version: String,

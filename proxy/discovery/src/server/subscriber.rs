@@ -67,8 +67,8 @@ pub(super) enum Refused {
 }
 
 impl Subscriber {
-    /// A subscription of a proxy that has these versions already, by name. What that means.
-    pub(super) fn new(initial: HashMap<String, String>) -> (Self, Vec<What>) {
+    /// A subscription of a proxy that has these versions already, by name.
+    pub(super) fn new(initial: HashMap<String, String>) -> Self {
         let mut held = BTreeMap::new();
         let mut strangers = Vec::new();
         for (name, version) in initial {
@@ -81,22 +81,14 @@ impl Subscriber {
                 (None, _) => strangers.push(name),
             }
         }
-        let mut facts = Vec::new();
-        if !held.is_empty() {
-            facts.push(What::Acked {
-                versions: held.clone(),
-                removed: BTreeSet::new(),
-            });
-        }
-        let subscriber = Self {
+        Self {
             held,
             refused: BTreeMap::new(),
             strangers,
             under_way: None,
             answered: 0,
             nonce: 0,
-        };
-        (subscriber, facts)
+        }
     }
 
     /// The next response, if one is due. The first one comes even if it carries nothing: it tells a proxy that brought
@@ -143,18 +135,40 @@ impl Subscriber {
     /// Takes an answer in; what it means. One to a response that is neither under way nor the last one answered means
     /// nothing.
     pub(super) fn answer(&mut self, Answer { nonce, refused }: Answer) -> Vec<What> {
-        let mut removed = BTreeSet::new();
-        let mut taken = BTreeMap::new();
-        if let Some(under_way) = self.under_way.take_if(|under_way| under_way.nonce == nonce) {
-            self.answered = nonce;
-            taken = under_way.changed;
-            removed = under_way.removed;
-            self.held.retain(|id, _| !removed.contains(id));
-            self.refused.retain(|id, _| !removed.contains(id));
-            self.held.extend(taken.clone());
-        } else if nonce == 0 || nonce != self.answered {
-            return Vec::new();
+        let Some(under_way) = self.under_way.take_if(|under_way| under_way.nonce == nonce) else {
+            let again = nonce > 0 && nonce == self.answered;
+            return if again {
+                self.fold(refused, BTreeMap::new(), BTreeSet::new())
+            } else {
+                Vec::new()
+            };
+        };
+        let UnderWay {
+            mut changed, removed, ..
+        } = under_way;
+        self.held.retain(|id, _| !removed.contains(id));
+        self.refused.retain(|id, _| !removed.contains(id));
+        self.held.extend(changed.clone());
+        if self.answered == 0 {
+            // what it brought with it is confirmed by its first answer
+            changed.clone_from(&self.held);
         }
+        self.answered = nonce;
+        self.fold(refused, changed, removed)
+    }
+
+    /// When the proxy must have answered, if it has to.
+    pub(super) fn overdue_at(&self, within: Duration) -> Option<Instant> {
+        self.under_way.as_ref().map(|under_way| under_way.since + within)
+    }
+
+    /// What an answer means that takes in, or refuses, what was `taken` from the wire.
+    fn fold(
+        &mut self,
+        refused: Refused,
+        taken: BTreeMap<ResourceId, Hash>,
+        removed: BTreeSet<ResourceId>,
+    ) -> Vec<What> {
         let refused = self.refused_now(refused, &taken);
         let mut facts = Vec::new();
         let lifted = self.refused.keys().filter(|id| !refused.contains_key(id));
@@ -177,11 +191,6 @@ impl Subscriber {
         }
         self.refused = refused;
         facts
-    }
-
-    /// When the proxy must have answered, if it has to.
-    pub(super) fn overdue_at(&self, within: Duration) -> Option<Instant> {
-        self.under_way.as_ref().map(|under_way| under_way.since + within)
     }
 
     fn refused_now(
