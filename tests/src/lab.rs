@@ -347,7 +347,8 @@ pub(crate) fn delete_stale() {
     }
 }
 
-fn tail(path: &Path) -> String {
+/// The end of a program's output, for a person to read.
+pub(crate) fn tail(path: &Path) -> String {
     let text = std::fs::read(path).unwrap_or_default();
     if text.is_empty() {
         return String::new();

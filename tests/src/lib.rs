@@ -4,7 +4,8 @@
 //! A [`suite::Suite`] runs tests side by side; each gets a [`lab::Lab`], a
 //! network of its own, puts hosts into it, starts real DNS servers
 //! ([`dns`]), backends ([`backend`]) and the `switchyard` program
-//! ([`switchyard`]) on them, and measures with clients ([`client`]).
+//! ([`switchyard`]) on them, and measures with clients ([`client`]). Where
+//! Kubernetes is wanted, [`apiserver`] is a real control plane.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,6 +16,7 @@
     reason = "a test harness fails a test by panicking, and puts text together where speed is nothing"
 )]
 
+pub mod apiserver;
 pub mod backend;
 pub mod client;
 pub mod dns;

@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::eventually::eventually;
-use crate::lab::Host;
+use crate::lab::{self, Host};
 
 /// A child process; killed and reaped on drop.
 pub struct Program {
@@ -31,9 +31,22 @@ impl Program {
     ///
     /// # Panics
     /// When it cannot be started.
-    pub fn start(host: &Host, name: &str, directory: &Path, mut command: Command) -> Self {
+    pub fn start(host: &Host, name: &str, directory: &Path, command: Command) -> Self {
+        let program = Self::launch(name, directory, command, host.namespace().path());
+        host.show_on_failure(&program.output);
+        program
+    }
+
+    /// As [`Program::start`], outside of any lab.
+    ///
+    /// # Panics
+    /// As [`Program::start`].
+    pub fn on_this_machine(name: &str, directory: &Path, command: Command) -> Self {
+        Self::launch(name, directory, command, PathBuf::from("/proc/self/ns/net"))
+    }
+
+    fn launch(name: &str, directory: &Path, mut command: Command, namespace: PathBuf) -> Self {
         let output = directory.join(format!("{name}.log"));
-        host.show_on_failure(&output);
         let file = File::options()
             .create(true)
             .append(true)
@@ -50,7 +63,7 @@ impl Program {
             name: name.to_owned(),
             child,
             output,
-            namespace: host.namespace().path(),
+            namespace,
         }
     }
 
@@ -63,6 +76,11 @@ impl Program {
     pub fn output(&self) -> String {
         let bytes = fs::read(&self.output).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The end of what it has written, for a person to read.
+    pub fn tail(&self) -> String {
+        lab::tail(&self.output)
     }
 
     /// Awaits a line that contains `needle`, and returns it.

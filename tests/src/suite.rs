@@ -50,6 +50,15 @@ impl Suite {
         }
     }
 
+    /// Its tests need this too: what of it the machine lacks, if anything.
+    #[must_use]
+    pub fn needing(mut self, lacking: Option<String>) -> Self {
+        if self.lacking.is_none() {
+            self.lacking = Arc::new(lacking);
+        }
+        self
+    }
+
     /// Adds a test that runs beside others.
     pub fn test(&mut self, name: &str, body: impl Fn(&Lab) + Send + 'static) {
         let machine = Arc::clone(&self.machine);

@@ -1,0 +1,428 @@
+//! A real control plane on loopback: etcd, kube-apiserver and, on demand,
+//! kube-controller-manager. In: nothing but the programs that `make tools`
+//! builds. Out: clients, kubeconfigs and tokens of any user, `kubectl`, and
+//! the audit log, which knows who has written what.
+//!
+//! RBAC decides, Pod Security admission is on, service-account tokens are
+//! signed as in any cluster. No node ever joins: pods are objects that a test
+//! creates and speaks for ([`pods`]).
+
+use std::fs;
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+use tokio::runtime::{self, Runtime};
+
+use crate::eventually::eventually;
+use crate::netns;
+use crate::process::Program;
+use crate::tool;
+
+mod audit;
+mod pki;
+pub mod pods;
+pub mod programs;
+mod relay;
+mod stale;
+mod users;
+
+pub use audit::{Audit, Entry, Mark};
+pub use relay::Relay;
+pub use users::User;
+
+use pki::Pki;
+
+/// Files of a control plane are in a folder of this name, plus its owner.
+const PREFIX: &str = "switchyard-api-";
+/// Who issues service-account tokens, as any cluster calls it.
+pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+/// Time for a part to start on a busy machine.
+const START: Duration = Duration::from_secs(60);
+/// Time for a part to end when asked to.
+const END: Duration = Duration::from_secs(20);
+
+/// A running control plane; it ends, and its files go, when it is dropped.
+pub struct ControlPlane {
+    directory: TempDir,
+    pki: Pki,
+    api: u16,
+    etcd_at: u16,
+    flags: Vec<String>,
+    runtime: Runtime,
+    parts: Mutex<Parts>,
+}
+
+/// In the order in which they end.
+#[derive(Default)]
+struct Parts {
+    controllers: Option<Program>,
+    server: Option<Program>,
+    etcd: Option<Program>,
+}
+
+impl ControlPlane {
+    /// Starts etcd and the API server, and awaits that it is ready.
+    ///
+    /// # Panics
+    /// When a part does not start; the message has what it said.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// As [`ControlPlane::start`], with flags of kube-apiserver.
+    ///
+    /// # Panics
+    /// As [`ControlPlane::start`].
+    pub fn start_with(flags: &[&str]) -> Self {
+        stale::delete(PREFIX);
+        let directory = tempfile::Builder::new()
+            .prefix(&format!("{PREFIX}{}-", netns::owner()))
+            .tempdir()
+            .expect("a temporary directory");
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("control-plane")
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let [api, etcd_at] = free_ports();
+        let plane = Self {
+            pki: Pki::make(directory.path()),
+            directory,
+            api,
+            etcd_at,
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            runtime,
+            parts: Mutex::default(),
+        };
+        fs::write(plane.file("audit-policy.yaml"), audit::POLICY).expect("the audit policy");
+        plane.start_etcd();
+        plane.start_again();
+        plane
+    }
+
+    /// Where the API server is.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.api))
+    }
+
+    /// Runs `task` to its end on the threads that its clients live on.
+    pub fn block_on<T>(&self, task: impl Future<Output = T>) -> T {
+        self.runtime.block_on(task)
+    }
+
+    /// A client of this user. It tries nothing twice: what an API server
+    /// answers is what a test sees.
+    ///
+    /// # Panics
+    /// When a kubeconfig of ours cannot be read.
+    pub fn client(&self, user: &User) -> Client {
+        let file = self.kubeconfig(user);
+        users::client(&self.runtime, &file)
+    }
+
+    /// A client that may do everything.
+    ///
+    /// # Panics
+    /// As [`ControlPlane::client`].
+    pub fn admin(&self) -> Client {
+        self.client(&User::Admin)
+    }
+
+    /// A kubeconfig of this user, as a file. A service account's holds a token
+    /// for an hour, and the account must exist.
+    ///
+    /// # Panics
+    /// When the API server issues no token.
+    pub fn kubeconfig(&self, user: &User) -> PathBuf {
+        users::kubeconfig(self, user)
+    }
+
+    /// `kubectl` as this user.
+    ///
+    /// # Panics
+    /// As [`ControlPlane::kubeconfig`].
+    pub fn kubectl_as(&self, user: &User) -> Command {
+        let mut kubectl = Command::new(programs::find("kubectl"));
+        kubectl
+            .env("KUBECONFIG", self.kubeconfig(user))
+            .env("HOME", self.directory.path());
+        kubectl
+    }
+
+    /// `kubectl ARGUMENTS` as administrator: what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        tool::output(self.kubectl_as(&User::Admin).args(arguments))
+    }
+
+    /// As [`ControlPlane::kubectl`], with this on its standard input.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn kubectl_feed(&self, arguments: &[&str], input: &str) -> String {
+        tool::feed(self.kubectl_as(&User::Admin).args(arguments), input)
+    }
+
+    /// Installs our definitions from `crds/`, and awaits that they are served.
+    ///
+    /// # Panics
+    /// When the server refuses them.
+    pub fn install_definitions(&self) {
+        let folder = definitions();
+        self.kubectl(&["apply", "--server-side", "-f", &folder.to_string_lossy()]);
+        self.await_definitions();
+    }
+
+    /// Awaits that our definitions are served.
+    ///
+    /// # Panics
+    /// When they are not, soon.
+    pub fn await_definitions(&self) {
+        self.kubectl(&[
+            "wait",
+            "--for=condition=Established",
+            "--timeout=30s",
+            "crd/proxypools.switchyard.dev",
+            "crd/proxychains.switchyard.dev",
+        ]);
+    }
+
+    /// What the API server has been asked for so far.
+    pub fn audit(&self) -> Audit {
+        Audit::new(self.file("audit.jsonl"))
+    }
+
+    /// Kills the API server: its connections end, its port refuses. What is
+    /// stored stays in etcd.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[track_caller]
+    pub fn stop(&self) {
+        let server = self.parts().server.take();
+        server.expect("the API server runs").kill();
+    }
+
+    /// Stops the API server's process where it stands (SIGSTOP): connections
+    /// stay, and nothing is answered. [`ControlPlane::go_on`] ends that.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[track_caller]
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Ends [`ControlPlane::freeze`].
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[track_caller]
+    pub fn go_on(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// Starts the API server after [`ControlPlane::stop`], and awaits that it
+    /// is ready.
+    ///
+    /// # Panics
+    /// As [`ControlPlane::start`].
+    pub fn start_again(&self) {
+        let mut command = Command::new(programs::find("kube-apiserver"));
+        command.args(self.server_flags()).args(&self.flags);
+        let mut server = Program::on_this_machine("kube-apiserver", self.directory.path(), command);
+        stale::note(self.directory.path(), server.pid());
+        server.await_port(self.api, START);
+        self.parts().server = Some(server);
+        let client = self.admin();
+        eventually("the API server is ready", START, || {
+            let ask = http_get("/readyz");
+            let answer = self.block_on(tokio::time::timeout(END, client.request_text(ask)));
+            match answer {
+                Ok(Ok(text)) if text == "ok" => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    }
+
+    /// Kills the API server, and starts it again.
+    ///
+    /// # Panics
+    /// As [`ControlPlane::start`].
+    pub fn restart(&self) {
+        self.stop();
+        self.start_again();
+    }
+
+    /// Starts kube-controller-manager with what tests need of it: workloads
+    /// become pods, what has no owner goes, namespaces can be deleted.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_controllers(&self) {
+        let mut parts = self.parts();
+        if parts.controllers.is_some() {
+            return;
+        }
+        let kubeconfig = self.kubeconfig(&User::Admin);
+        let mut command = Command::new(programs::find("kube-controller-manager"));
+        command
+            .arg(format!("--kubeconfig={}", kubeconfig.display()))
+            .arg(format!("--root-ca-file={}", self.pki.authority.display()))
+            .arg(format!(
+                "--service-account-private-key-file={}",
+                self.pki.tokens.key.display()
+            ))
+            .arg(format!("--controllers={}", CONTROLLERS.join(",")))
+            .args(["--leader-elect=false", "--secure-port=0", "--v=1"])
+            // Else what the garbage collector must see comes in after up to 30 s.
+            .args([
+                "--concurrent-gc-syncs=5",
+                "--kube-api-qps=500",
+                "--kube-api-burst=500",
+            ]);
+        let controllers = Program::on_this_machine("kube-controller-manager", self.directory.path(), command);
+        stale::note(self.directory.path(), controllers.pid());
+        parts.controllers = Some(controllers);
+    }
+
+    /// Gives a lab's machine a way to the API server: the same address, on its
+    /// own loopback.
+    pub fn reach_from(&self, host: &crate::lab::Host) -> Relay {
+        Relay::new(host, self.address(), self.runtime.handle())
+    }
+
+    fn server_flags(&self) -> Vec<String> {
+        let file = |name: &str| self.file(name).display().to_string();
+        let tokens = &self.pki.tokens;
+        vec![
+            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_at),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--secure-port={}", self.api),
+            "--advertise-address=127.0.0.1".to_owned(),
+            // An address on loopback cannot be an endpoint of the Service.
+            "--endpoint-reconciler-type=none".to_owned(),
+            format!("--tls-cert-file={}", self.pki.server.certificate.display()),
+            format!("--tls-private-key-file={}", self.pki.server.key.display()),
+            format!("--client-ca-file={}", self.pki.authority.display()),
+            format!("--service-account-issuer={ISSUER}"),
+            format!("--service-account-key-file={}", tokens.public.display()),
+            format!("--service-account-signing-key-file={}", tokens.key.display()),
+            "--authorization-mode=Node,RBAC".to_owned(),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            "--allow-privileged=true".to_owned(),
+            format!("--audit-policy-file={}", file("audit-policy.yaml")),
+            format!("--audit-log-path={}", file("audit.jsonl")),
+            // It must not rotate while a test counts.
+            "--audit-log-maxsize=100000".to_owned(),
+            "--v=1".to_owned(),
+        ]
+    }
+
+    fn start_etcd(&self) {
+        let [peers] = free_ports();
+        let at = format!("http://127.0.0.1:{}", self.etcd_at);
+        let mut command = Command::new(programs::find("etcd"));
+        command
+            .arg("--data-dir")
+            .arg(self.file("etcd"))
+            .args(["--listen-client-urls", &at, "--advertise-client-urls", &at])
+            .args(["--listen-peer-urls", &format!("http://127.0.0.1:{peers}")])
+            .args(["--unsafe-no-fsync", "--logger=zap", "--log-level=warn"]);
+        let mut etcd = Program::on_this_machine("etcd", self.directory.path(), command);
+        stale::note(self.directory.path(), etcd.pid());
+        etcd.await_port(self.etcd_at, START);
+        self.parts().etcd = Some(etcd);
+    }
+
+    #[track_caller]
+    fn signal(&self, signal: Signal) {
+        let parts = self.parts();
+        parts.server.as_ref().expect("the API server runs").signal(signal);
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        let parts = std::mem::take(&mut *self.parts());
+        if std::thread::panicking() {
+            for program in [&parts.controllers, &parts.server, &parts.etcd]
+                .into_iter()
+                .flatten()
+            {
+                println!("{}", program.tail());
+            }
+        }
+        drop(parts);
+        if std::env::var_os(crate::lab::KEEP_FILES).is_some() {
+            self.directory.disable_cleanup(true);
+            println!("files of the control plane: {}", self.directory.path().display());
+        }
+    }
+}
+
+/// What runs of kube-controller-manager. Those that deal with nodes would find none.
+const CONTROLLERS: [&str; 10] = [
+    "deployment-controller",
+    "replicaset-controller",
+    "statefulset-controller",
+    "daemonset-controller",
+    "endpointslice-controller",
+    "disruption-controller",
+    "garbage-collector-controller",
+    "namespace-controller",
+    "serviceaccount-controller",
+    "root-ca-certificate-publisher-controller",
+];
+
+/// The folder of our definitions.
+pub fn definitions() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("crds")
+}
+
+/// A GET of what has no type.
+///
+/// # Panics
+/// When `path` is no path.
+pub fn http_get(path: &str) -> http::Request<Vec<u8>> {
+    http::Request::get(path).body(Vec::new()).expect("a path")
+}
+
+/// Ports of loopback that nobody uses, below those that the kernel gives to
+/// clients' sockets: between this look and the server's start, it could.
+fn free_ports<const N: usize>() -> [u16; N] {
+    static NEXT: Mutex<u16> = Mutex::new(0);
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let own = u16::try_from(std::process::id() % 100).expect("below 100");
+    std::array::from_fn(|_| {
+        loop {
+            assert!(*next < 10_000, "no port is free");
+            // Far apart for test programs that run at the same time.
+            let port = 20_000 + (own * 100 + *next) % 10_000;
+            *next += 1;
+            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                return port;
+            }
+        }
+    })
+}

@@ -1,0 +1,30 @@
+//! Tests against a real API server. `tests/README.md` has the ladder.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unchecked_time_subtraction,
+    reason = "a test fails by panicking"
+)]
+
+use std::process::ExitCode;
+
+use switchyard_tests::apiserver::programs;
+use switchyard_tests::suite::Suite;
+
+mod definitions;
+mod harness;
+mod shared;
+
+use shared::Shared;
+
+fn main() -> ExitCode {
+    let mut suite = Suite::new().needing(programs::lacking());
+    // It lives as long as the last test that may want it, and is stopped below.
+    let shared = Shared::new();
+    definitions::add(&mut suite, &shared);
+    harness::add(&mut suite, &shared);
+    let code = suite.run();
+    drop(shared);
+    code
+}
