@@ -10,7 +10,7 @@ QUICK := $(TARGET)/quick/switchyard
 DENY_VERSION := 0.20.2
 
 .PHONY: help build demo test lint unit test-net test-api test-cluster soak gen gen-check bench fuzz image tools clean \
-  quick fmt-check clippy doc deny mutants
+  quick net-tools fmt-check clippy doc deny mutants
 
 help: ## what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,14 +47,17 @@ $(TARGET)/tools/bin/cargo-deny:
 unit: ## tests of each crate by itself
 	$(CARGO) test --workspace --exclude switchyard-tests --exclude switchyard-bench
 
-test-net: tools quick ## network namespaces, real DNS servers, real backends and clients
-	SWITCHYARD_BIN=$(abspath $(QUICK)) $(CARGO) test --profile quick -p switchyard-tests
+test-net: net-tools quick ## network namespaces, real DNS servers, real backends and clients
+	SWITCHYARD_BIN=$(abspath $(QUICK)) $(CARGO) test --profile quick -p switchyard-tests --lib --test net
 
 quick:
 	$(CARGO) build --profile quick -p switchyard
 
-test-api: ## real API server
-	@echo "test-api: nothing to run yet: the operator is not built yet"
+test-api: tools ## real API server
+	$(CARGO) build --profile quick -p switchyard-operator -p switchyard-proxy
+	SWITCHYARD_OPERATOR_BIN=$(abspath $(TARGET))/quick/switchyard-operator \
+	  SWITCHYARD_PROXY_BIN=$(abspath $(TARGET))/quick/switchyard-proxy \
+	  $(CARGO) test --profile quick -p switchyard-tests --test api
 
 test-cluster: ## real nodes
 	@echo "test-cluster: nothing to run yet: there is no chart yet"
@@ -80,7 +83,10 @@ fuzz: ## a short run of every fuzz target
 image: ## docker-save tars
 	@echo "image: nothing to make yet: no program of a cluster is built yet"
 
-tools: ## what tests need and this machine lacks (Debian, as root)
+tools: net-tools ## what tests need and this machine lacks (Debian, as root); control plane, kubectl and helm are built from source
+	tests/go-tools.sh
+
+net-tools:
 	tests/tools.sh
 
 clean: ## remove what was built

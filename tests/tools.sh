@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the network tests need and this machine lacks. Debian, as root.
+# Installs what the tests need and this machine lacks. Debian, as root.
 #
 # Starts no daemon: a policy-rc.d that forbids it stands while packages are
 # installed, and is put back as it was afterwards. When nothing is missing it
@@ -16,6 +16,7 @@ nginx-light      real HTTP, TLS and PROXY protocol backend
 openssl          real TLS client, certificates
 curl             real HTTP and TLS client
 nftables         nft: drops packets inside a namespace
+etcd-server      what the API server stores in: etcd
 iproute2         ip, ss: namespaces, links, listening sockets
 '
 

@@ -44,7 +44,7 @@ const PREFIX: &str = "switchyard-api-";
 /// Who issues service-account tokens, as any cluster calls it.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 /// Time for a part to start on a busy machine.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// Time for a part to end when asked to.
 const END: Duration = Duration::from_secs(20);
 
@@ -190,13 +190,19 @@ impl ControlPlane {
     /// # Panics
     /// When they are not, soon.
     pub fn await_definitions(&self) {
-        self.kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=30s",
-            "crd/proxypools.switchyard.dev",
-            "crd/proxychains.switchyard.dev",
-        ]);
+        let client = self.admin();
+        eventually("both kinds are served", START, || {
+            let ask = http_get("/apis/switchyard.dev/v1alpha1");
+            let told = self
+                .block_on(client.request_text(ask))
+                .map_err(|e| e.to_string())?;
+            let both = ["\"proxypools\"", "\"proxychains\""];
+            if both.iter().all(|kind| told.contains(kind)) {
+                Ok(())
+            } else {
+                Err(told)
+            }
+        });
     }
 
     /// What the API server has been asked for so far.
@@ -249,7 +255,7 @@ impl ControlPlane {
         let client = self.admin();
         eventually("the API server is ready", START, || {
             let ask = http_get("/readyz");
-            let answer = self.block_on(tokio::time::timeout(END, client.request_text(ask)));
+            let answer = self.block_on(async { tokio::time::timeout(END, client.request_text(ask)).await });
             match answer {
                 Ok(Ok(text)) if text == "ok" => Ok(()),
                 other => Err(format!("{other:?}")),
@@ -286,7 +292,7 @@ impl ControlPlane {
                 self.pki.tokens.key.display()
             ))
             .arg(format!("--controllers={}", CONTROLLERS.join(",")))
-            .args(["--leader-elect=false", "--secure-port=0", "--v=1"])
+            .args(["--leader-elect=false", "--secure-port=0"])
             // Else what the garbage collector must see comes in after up to 30 s.
             .args([
                 "--concurrent-gc-syncs=5",
@@ -327,7 +333,6 @@ impl ControlPlane {
             format!("--audit-log-path={}", file("audit.jsonl")),
             // It must not rotate while a test counts.
             "--audit-log-maxsize=100000".to_owned(),
-            "--v=1".to_owned(),
         ]
     }
 

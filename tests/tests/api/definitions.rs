@@ -11,12 +11,14 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use switchyard_crds::Kind;
-use switchyard_crds::fixtures::{self, CASES, Case};
+use switchyard_crds::fixtures::{self, CASES};
 use switchyard_tests::apiserver::{ControlPlane, User, definitions, http_get};
+use switchyard_tests::eventually::eventually;
 use switchyard_tests::lab::Lab;
 use switchyard_tests::suite::Suite;
+use switchyard_tests::tool;
 
-use crate::shared::Shared;
+use crate::shared::{SOON, Shared};
 
 /// All annotations of an object together; client-side apply keeps the whole object in one.
 const ANNOTATIONS: usize = 262_144;
@@ -125,10 +127,27 @@ fn refusals(lab: &Lab, shared: &Shared) {
                 let normal = message.replace("\\\"", "\"");
                 said.extend(rules.iter().filter(|rule| normal.contains(*rule)).cloned());
             }
-            (Ok(_), false) if only_offline(case) => {}
             (verdict, _) => wrong.push(format!("{case:?}\n   the server: {verdict:?}")),
         }
     }
+    // What may not change has an old value to be compared with.
+    let spec = json!({"listeners": [{"name": "sync", "port": 8443}]});
+    space.apply(&crate::shared::manifest("ProxyPool", "edge", &spec));
+    let patch = json!({"spec": {"workload": {"kind": "StatefulSet"}}}).to_string();
+    let mut kubectl = space.plane.kubectl_as(&User::Admin);
+    kubectl.args([
+        "-n",
+        &space.namespace,
+        "patch",
+        "pp",
+        "edge",
+        "--type=merge",
+        "-p",
+        &patch,
+    ]);
+    let refused = tool::try_output(&mut kubectl).unwrap_err();
+    said.extend(rules.iter().filter(|rule| refused.contains(*rule)).cloned());
+
     lab.say(format!("{} cases, {} rules", CASES.len(), rules.len()));
     assert!(
         wrong.is_empty(),
@@ -141,11 +160,6 @@ fn refusals(lab: &Lab, shared: &Shared) {
         silent.is_empty(),
         "rules that the server never named: {silent:#?}"
     );
-}
-
-/// What the server lets pass, as it knows better or does not care.
-fn only_offline(_: &Case) -> bool {
-    false
 }
 
 /// The messages of all rules of both definitions.
@@ -270,8 +284,19 @@ fn descriptions(schema: &Value, at: &str, all: &mut BTreeMap<String, String>) {
 fn explain(lab: &Lab, shared: &Shared) {
     let plane = shared.plane();
     let client = plane.admin();
-    let document = plane.block_on(client.request_text(http_get("/openapi/v3/apis/switchyard.dev/v1alpha1")));
-    let document: Value = serde_json::from_str(&document.unwrap()).unwrap();
+    // It is put together a moment after the kinds are served.
+    let document = eventually("the API is described", SOON, || {
+        let ask = http_get("/openapi/v3/apis/switchyard.dev/v1alpha1");
+        let told = plane
+            .block_on(client.request_text(ask))
+            .map_err(|e| e.to_string())?;
+        if told.contains("v1alpha1.ProxyPool\"") && told.contains("v1alpha1.ProxyChain\"") {
+            Ok(told)
+        } else {
+            Err(told)
+        }
+    });
+    let document: Value = serde_json::from_str(&document).unwrap();
     for (kind, name) in [("ProxyPool", "proxypools"), ("ProxyChain", "proxychains")] {
         let schema = &document["components"]["schemas"][format!("dev.switchyard.v1alpha1.{kind}")];
         let mut all = BTreeMap::new();

@@ -9,7 +9,7 @@ use switchyard_tests::lab::Lab;
 use switchyard_tests::suite::Suite;
 use switchyard_tests::tool;
 
-use crate::shared::{Shared, manifest};
+use crate::shared::{SOON, Shared, Space, manifest};
 
 pub fn add(suite: &mut Suite, shared: &Shared) {
     for (name, body) in [
@@ -147,7 +147,7 @@ fn restart(lab: &Lab) {
     let plane = std::sync::Arc::new(ControlPlane::start());
     lab.say(format!("ready after {:.1?}", lab.age()));
     plane.install_definitions();
-    let space = crate::shared::Space::new(&plane);
+    let space = Space::new(&plane);
     let spec =
         json!({"poolRef": {"name": "edge"}, "backends": [{"name": "a", "host": "a.example", "port": 1}]});
     space.apply(&manifest("ProxyChain", "app", &spec));
@@ -157,5 +157,10 @@ fn restart(lab: &Lab) {
     assert!(!matches!(gone, kube::Error::Api(_)), "{gone}");
     plane.start_again();
     lab.say(format!("again after {:.1?}", lab.age() - before));
-    assert_eq!(space.get::<ProxyChain>("app").spec.backends.len(), 1);
+    space.await_object("app", "is there", SOON, |chain: &ProxyChain| {
+        match chain.spec.backends.len() {
+            1 => Ok(()),
+            other => Err(format!("{other} backends")),
+        }
+    });
 }

@@ -107,16 +107,6 @@ impl Space {
         self.plane.kubectl_feed(&arguments, manifests)
     }
 
-    /// An object, as administrator.
-    #[track_caller]
-    pub fn get<K>(&self, name: &str) -> K
-    where
-        K: Resource<Scope = Namespaced, DynamicType = ()> + Clone + DeserializeOwned + Debug,
-    {
-        let found = self.plane.block_on(self.all::<K>().get(name));
-        found.unwrap_or_else(|e| panic!("{} {name}: {e}", K::kind(&())))
-    }
-
     /// Awaits that `check` accepts an object.
     #[track_caller]
     pub fn await_object<K, T>(
