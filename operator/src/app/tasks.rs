@@ -134,9 +134,9 @@ mod tests {
         tasks.spawn("unlucky", async { Err::<(), _>("no luck") });
         assert_eq!(tasks.run().await.unwrap_err().to_string(), "unlucky: no luck");
         tasks.spawn("panicking", async {
-            let nothing: Option<()> = None;
-            nothing.expect("on purpose");
-            Ok::<_, String>(())
+            let on_purpose: Result<u8, String> = "no number".parse::<u8>().map_err(|e| e.to_string());
+            on_purpose.clone().unwrap();
+            on_purpose.map(drop)
         });
         assert_eq!(tasks.run().await.unwrap_err().task, "panicking");
     }

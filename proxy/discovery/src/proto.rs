@@ -26,8 +26,5 @@ pub const CHAIN_TYPE: &str = "type.switchyard.dev/snapshot.v1.Chain";
 /// Details of a refusal.
 pub const BAD_REQUEST_TYPE: &str = "type.googleapis.com/google.rpc.BadRequest";
 
-/// The largest response: a new proxy gets all of its pool in one. About 40,000 chains.
-pub const LARGEST_RESPONSE: usize = 64 << 20;
-
 /// The largest request: names, versions and reasons, or one report.
 pub const LARGEST_REQUEST: usize = 16 << 20;

@@ -33,6 +33,10 @@ impl fmt::Display for ResourceId {
 
 /// One resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all resources are chains: boxing them would cost each an allocation"
+)]
 pub enum Resource {
     /// What holds for the whole pool.
     Pool(Pool),

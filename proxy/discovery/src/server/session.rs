@@ -114,7 +114,7 @@ impl Session {
                 Input::Report(report) => {
                     self.tell(What::Reported(report)).await;
                 }
-                Input::Published => newest = self.publications.borrow_and_update().clone(),
+                Input::Published => newest.clone_from(&self.publications.borrow_and_update()),
                 Input::Gone => return Ok(()),
                 Input::Overdue => {
                     return Err(Status::deadline_exceeded(format!(

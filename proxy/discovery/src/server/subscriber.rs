@@ -138,7 +138,7 @@ impl Subscriber {
         let Some(under_way) = self.under_way.take_if(|under_way| under_way.nonce == nonce) else {
             let again = nonce > 0 && nonce == self.answered;
             return if again {
-                self.fold(refused, BTreeMap::new(), BTreeSet::new())
+                self.fold(refused, &BTreeMap::new(), BTreeSet::new())
             } else {
                 Vec::new()
             };
@@ -154,7 +154,7 @@ impl Subscriber {
             changed.clone_from(&self.held);
         }
         self.answered = nonce;
-        self.fold(refused, changed, removed)
+        self.fold(refused, &changed, removed)
     }
 
     /// When the proxy must have answered, if it has to.
@@ -166,10 +166,10 @@ impl Subscriber {
     fn fold(
         &mut self,
         refused: Refused,
-        taken: BTreeMap<ResourceId, Hash>,
+        taken: &BTreeMap<ResourceId, Hash>,
         removed: BTreeSet<ResourceId>,
     ) -> Vec<What> {
-        let refused = self.refused_now(refused, &taken);
+        let refused = self.refused_now(refused, taken);
         let mut facts = Vec::new();
         let lifted = self.refused.keys().filter(|id| !refused.contains_key(id));
         let versions: BTreeMap<ResourceId, Hash> = lifted
