@@ -5,8 +5,9 @@ use std::cell::{RefCell, RefMut};
 
 /// Bytes moved by one read, until a direction proves bulky: what a slow receiver may cost us.
 pub(crate) const SIZE: usize = 16 * 1024;
-/// Bytes moved by one read of a bulky direction: fewer system calls and wake-ups per byte.
-pub(crate) const BULK: usize = 128 * 1024;
+/// Bytes moved by one read of a bulky direction: fewer system calls and wake-ups per byte; also the most that ever waits for
+/// a receiver.
+pub(crate) const BULK: usize = 64 * 1024;
 /// Spare buffers kept for reuse, per worker.
 const SPARE: usize = 64;
 
