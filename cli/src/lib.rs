@@ -6,6 +6,5 @@ pub mod admin_client;
 pub mod check;
 pub mod demo;
 pub mod explain;
-pub mod logging;
 pub mod manifest;
 pub mod run;

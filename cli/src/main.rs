@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use switchyard::{check, demo, explain, logging, run};
+use switchyard::{check, demo, explain, run};
+use switchyard_proxy::logging;
 
 /// A connection's task and sockets are allocated on one thread and freed there: faster by 5 % of a connection's whole cost
 /// than with the C library's allocator. Built without its huge pages (`no_thp`): with them, the memory of a few slow receivers

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use switchyard_proxy::signals::StopSignals;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::check;
@@ -140,28 +141,11 @@ struct Signals {
     hangup: Signal,
 }
 
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
 impl Signals {
     fn install() -> std::io::Result<Self> {
         Ok(Self {
-            stop: StopSignals {
-                interrupt: signal(SignalKind::interrupt())?,
-                terminate: signal(SignalKind::terminate())?,
-            },
+            stop: StopSignals::install()?,
             hangup: signal(SignalKind::hangup())?,
         })
-    }
-}
-
-impl StopSignals {
-    async fn received(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }

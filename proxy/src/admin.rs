@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Running;
-use pages::Page;
+pub(crate) use pages::Page;
 
 /// Where admin endpoints listen unless they are told otherwise, on loopback.
 pub const DEFAULT_PORT: u16 = 17000;
@@ -44,17 +44,22 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 pub struct Admin {
     listener: TcpListener,
     address: SocketAddr,
+    pages: &'static [Page],
 }
 
 impl Admin {
-    /// Binds.
+    /// Binds; these pages will be served there.
     ///
     /// # Errors
     /// The address is taken, or not ours.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn bind(address: SocketAddr, pages: &'static [Page]) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address })
+        Ok(Self {
+            listener,
+            address,
+            pages,
+        })
     }
 
     /// Where it listens.
@@ -71,7 +76,7 @@ impl Admin {
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept(), if connections.len() < CONNECTIONS => match accepted {
                     Ok((stream, _)) => {
-                        connections.spawn(connection(stream, Arc::clone(&running)));
+                        connections.spawn(connection(stream, self.pages, Arc::clone(&running)));
                     }
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept an admin connection");
@@ -84,10 +89,10 @@ impl Admin {
     }
 }
 
-async fn connection(stream: TcpStream, running: Arc<Running>) {
+async fn connection(stream: TcpStream, pages: &'static [Page], running: Arc<Running>) {
     let service = service_fn(move |request| {
         let running = Arc::clone(&running);
-        async move { Ok::<_, Infallible>(answer(&request, &running).await) }
+        async move { Ok::<_, Infallible>(answer(&request, pages, &running).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -98,10 +103,10 @@ async fn connection(stream: TcpStream, running: Arc<Running>) {
     let _ = tokio::time::timeout(CONNECTION_TIMEOUT, served).await;
 }
 
-async fn answer(request: &Request<Incoming>, running: &Running) -> Response<Full<Bytes>> {
+async fn answer(request: &Request<Incoming>, pages: &[Page], running: &Running) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    let Some(page) = Page::ALL.into_iter().find(|page| page.path() == path) else {
-        let paths: Vec<String> = Page::ALL
+    let Some(page) = pages.iter().find(|page| page.path() == path) else {
+        let paths: Vec<String> = pages
             .iter()
             .map(|p| format!("{} {}", p.method(), p.path()))
             .collect();

@@ -2,19 +2,25 @@
 //! admin address, and clients that are relayed; [`Proxy::failed`] says if a part of it died.
 
 mod running;
+mod source;
 
 pub(crate) use running::Running;
+pub use running::Standing;
+pub use source::Source;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchyard_snapshot::{Invalid, Snapshot};
+use switchyard_snapshot::{Invalid, Report, Snapshot};
+use tokio::sync::watch;
 
 use crate::access_log::AccessLog;
-use crate::admin::Admin;
+use crate::admin::{Admin, Page};
+use crate::report;
 use crate::resolve::Resolver;
 use crate::tasks::Tasks;
 
@@ -27,6 +33,8 @@ pub struct ProxyConfig {
     pub bind: Option<IpAddr>,
     /// Where the admin endpoints listen. Loopback unless you mean it: they tell everything, and drain on request.
     pub admin: SocketAddr,
+    /// Where the health and metrics endpoints listen besides, for whoever may not see the rest; none: nowhere.
+    pub health: Option<SocketAddr>,
     /// Data workers, one thread each.
     pub workers: NonZeroUsize,
     /// Where epochs are kept, so that a restart goes on where we are; none: nothing is kept.
@@ -48,6 +56,8 @@ pub struct Bound {
     pub listeners: Vec<(String, SocketAddr)>,
     /// The admin endpoints.
     pub admin: SocketAddr,
+    /// The health and metrics endpoints, if there are any besides.
+    pub health: Option<SocketAddr>,
 }
 
 /// What became of a snapshot.
@@ -57,13 +67,30 @@ pub struct Applied {
     pub rejected: Vec<Invalid>,
     /// Listeners that could not be bound, in words: `listener sync: 127.0.0.1:8443: address in use`. What was bound
     /// before goes on.
-    pub listen_errors: Vec<String>,
+    pub listen_errors: Vec<NotListening>,
+    /// The proxy drains: nothing of the snapshot was applied.
+    pub draining: bool,
+}
+
+/// A listener that does not listen where it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotListening {
+    /// Its name.
+    pub listener: String,
+    /// In words, and what to do.
+    pub why: String,
+}
+
+impl fmt::Display for NotListening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
 }
 
 impl Applied {
     /// Nothing was refused.
     pub fn is_clean(&self) -> bool {
-        self.rejected.is_empty() && self.listen_errors.is_empty()
+        self.rejected.is_empty() && self.listen_errors.is_empty() && !self.draining
     }
 }
 
@@ -110,30 +137,49 @@ impl Proxy {
     /// # Errors
     /// Whatever keeps it from doing so; then nothing of it runs.
     pub async fn start(config: ProxyConfig, snapshot: Snapshot) -> Result<Self, StartError> {
-        let admin = Admin::bind(config.admin)
-            .await
-            .map_err(|source| StartError::Admin {
-                address: config.admin,
-                source,
-            })?;
+        let mut proxy = Self::launch(config).await?;
+        let errors = proxy.apply(snapshot).await.listen_errors;
+        if !errors.is_empty() {
+            proxy.stop().await;
+            return Err(StartError::Listen(
+                errors.iter().map(ToString::to_string).collect(),
+            ));
+        }
+        proxy.bound.listeners = proxy.listeners().await;
+        Ok(proxy)
+    }
+
+    /// Binds the admin address and starts workers, without a snapshot yet: it listens to no client, and is not ready,
+    /// until the first one is applied. A listener that cannot be bound then is tried again, see [`Proxy::applied`].
+    ///
+    /// # Errors
+    /// Whatever keeps it from doing so; then nothing of it runs.
+    pub async fn launch(config: ProxyConfig) -> Result<Self, StartError> {
+        let admin = bind(config.admin, Page::ALL).await?;
+        let health = match config.health {
+            Some(address) => Some(bind(address, Page::HEALTH).await?),
+            None => None,
+        };
         let tasks = Tasks::new();
         let running = Arc::new(Running::start(config, tasks.clone())?);
-        let applied = running.apply(snapshot).await;
-        if !applied.listen_errors.is_empty() {
-            tasks.stop().await;
-            running.end().await;
-            return Err(StartError::Listen(applied.listen_errors));
-        }
         let bound = Bound {
-            listeners: running.workers().addresses().await,
+            listeners: Vec::new(),
             admin: admin.address(),
+            health: health.as_ref().map(Admin::address),
         };
         tasks.spawn("admin", admin.serve(Arc::clone(&running), tasks.cancelled()));
+        if let Some(health) = health {
+            tasks.spawn("health", health.serve(Arc::clone(&running), tasks.cancelled()));
+        }
         let waiter = Arc::clone(&running);
         let cancelled = tasks.cancelled();
         tasks.spawn("readiness", async move {
+            let informed = async {
+                waiter.configured().await;
+                let _ = tokio::time::timeout(READY_WITHIN, waiter.informed()).await;
+            };
             tokio::select! {
-                _ = tokio::time::timeout(READY_WITHIN, waiter.informed()) => waiter.life().ready(),
+                () = informed => waiter.life().ready(),
                 () = cancelled.cancelled() => {}
             }
         });
@@ -173,6 +219,27 @@ impl Proxy {
         self.running.standing().applied.clone()
     }
 
+    /// Changes when [`Proxy::applied`] may have: with each snapshot, and when a listener that could not be bound is.
+    pub fn changes(&self) -> watch::Receiver<Arc<Standing>> {
+        self.running.changes()
+    }
+
+    /// Says where snapshots come from, for people who look at the admin pages.
+    pub fn tell_source(&self, source: Source) {
+        self.running.tell_source(source);
+    }
+
+    /// Takes nobody new any more, or does not run any more.
+    pub fn is_leaving(&self) -> bool {
+        self.running.is_leaving()
+    }
+
+    /// Keeps `reports` at the newest state of this proxy: at once when it changes, at most once a second, and every 30 s
+    /// in any case. Never ends.
+    pub async fn keep_reporting(&self, reports: &watch::Sender<Option<Arc<Report>>>) {
+        report::keep(&self.running, reports).await;
+    }
+
     /// Waits until each chain knows where it stands (an answer or failure for each name, a result of each probe); 5 s
     /// at most.
     pub async fn ready(&self) {
@@ -204,6 +271,11 @@ impl Proxy {
         self.tasks.stop().await;
         self.running.end().await;
     }
+}
+
+async fn bind(address: SocketAddr, pages: &'static [Page]) -> Result<Admin, StartError> {
+    let bound = Admin::bind(address, pages).await;
+    bound.map_err(|source| StartError::Admin { address, source })
 }
 
 #[cfg(test)]

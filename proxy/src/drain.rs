@@ -56,6 +56,11 @@ impl Life {
         *self.phase.borrow()
     }
 
+    /// The phase now, and word of each change.
+    pub fn watch(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
     /// It knows whom to serve from.
     pub fn ready(&self) {
         self.phase.send_if_modified(|phase| {

@@ -97,7 +97,11 @@ impl Reading {
             config: Config {
                 generation: standing.generation,
                 since: standing.since.wall.as_millisecond() as f64 / 1e3,
-                age: standing.confirmed.mono.elapsed(),
+                age: if running.source().is_some_and(|source| source.in_sync) {
+                    Duration::ZERO
+                } else {
+                    standing.confirmed.mono.elapsed()
+                },
                 rejections: standing.rejections,
                 rejected_now: (applied.rejected.len() + applied.listen_errors.len()) as u64,
             },

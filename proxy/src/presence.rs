@@ -1,5 +1,6 @@
 //! What DNS answers mean for addresses. In: what is known of each question a backend hangs on. Out: a [`Listing`]: the
-//! addresses the backend has by the latest answers, how fresh each is, and about whom nothing can be said.
+//! addresses the backend has by the latest answers, how fresh each is, and about whom nothing can be said. A Service's
+//! addresses come with the configuration; one that leaves its Service is missing just as one that leaves DNS.
 //!
 //! | newest attempt | last answer | policy | the question's records |
 //! | --- | --- | --- | --- |
@@ -59,7 +60,7 @@ pub struct Listed {
 /// How far an answer can be trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// An address from the configuration: always.
+    /// An address from the configuration, or of a Service: always.
     Given,
     /// It has not expired, or a newer one is on its way.
     Fresh,
@@ -150,6 +151,13 @@ impl Listing {
                 Err(_) => reader.host(&mut listing, &normal(host), *port, &Share::default()),
             },
             Target::Srv { name } => reader.srv(&mut listing, &normal(name)),
+            Target::Endpoints { endpoints, .. } => {
+                for address in endpoints.iter().filter(|address| {
+                    kinds(resolution.families).contains(&RecordKind::of_address(address.ip()))
+                }) {
+                    listing.add(*address, Listed::given());
+                }
+            }
         }
         listing
     }
@@ -256,6 +264,8 @@ pub fn questions(backend: &Backend, resolution: &Resolution, lookups: &Lookups) 
             all.insert(srv);
             all
         }
+        // the snapshot brings them
+        Target::Endpoints { .. } => BTreeSet::new(),
     }
 }
 

@@ -77,16 +77,7 @@ impl StateDir {
         let Some(path) = self.path(chain) else {
             return Ok(());
         };
-        let unfinished = path.with_extension("json.new");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&unfinished)?;
-        file.write_all(&serde_json::to_vec(stored)?)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, &path)
+        replace_file(&path, &serde_json::to_vec(stored)?)
     }
 
     fn remove(&self, chain: &ChainId) -> io::Result<()> {
@@ -131,6 +122,20 @@ impl StateDir {
         let ChainId { namespace, name } = chain;
         (plain(namespace) && plain(name)).then(|| self.0.join(format!("{namespace}_{name}.json")))
     }
+}
+
+/// Replaces a `.json` file (mode 0600) as a whole or not at all.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = path.with_extension("json.new");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)
 }
 
 #[cfg(test)]

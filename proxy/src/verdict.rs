@@ -76,12 +76,14 @@ pub struct Evidence<'a> {
     pub address: SocketAddr,
     /// What the administrator wants.
     pub wanted: Wanted,
-    /// What DNS says.
+    /// What DNS, or its Service, says.
     pub presence: &'a Presence,
     /// What monitors say, one track per monitor of the chain.
     pub tracks: &'a [Track],
     /// What live traffic says.
     pub live: Live<'a>,
+    /// Where it ought to be listed, in words.
+    pub listed_in: &'static str,
     /// The rules.
     pub chain: &'a Chain,
 }
@@ -171,9 +173,10 @@ pub fn words(evidence: &Evidence<'_>, verdict: (Verdict, Ground), now: Instant) 
         Ground::Suspended => format!("{verb}: the chain is suspended"),
         Ground::MonitorFails => format!("{verb}: {}", failing(evidence, true)),
         Ground::Confirmed | Ground::FailedInARow => format!("{verb}: {}", cause(evidence, verdict.1)),
-        Ground::Vanished(since) => format!("{verb}: missing from DNS for {}", age(since)),
+        Ground::Vanished(since) => format!("{verb}: missing from {} for {}", evidence.listed_in, age(since)),
         Ground::Missing(since) => format!(
-            "{verb}: missing from DNS for {} of at most {}, {}",
+            "{verb}: missing from {} for {} of at most {}, {}",
+            evidence.listed_in,
             age(since),
             format_duration(resolution.missing_for),
             monitors(evidence)
@@ -216,7 +219,7 @@ pub fn cause(evidence: &Evidence<'_>, ground: Ground) -> String {
         (Ground::FailedInARow, Live::Ejected { failures, why, .. }) => {
             format!("{failures} connections in a row failed: {why}")
         }
-        (Ground::Vanished(_), _) => "no longer in DNS".to_owned(),
+        (Ground::Vanished(_), _) => format!("no longer in {}", evidence.listed_in),
         (Ground::StaleTooLong(_), _) => "stale for too long, no monitor passes".to_owned(),
         (Ground::Suspended, _) => "the chain is suspended".to_owned(),
         (Ground::Unconfigured, _) => "no longer configured".to_owned(),

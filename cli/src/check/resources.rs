@@ -1,6 +1,7 @@
 //! From objects to what is compiled, and from what is wrong with them back to places in the files.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -61,7 +62,7 @@ pub fn build(manifests: &[Manifest], mistakes: &mut Vec<Mistake>) -> (Resources,
 /// same, so that the compile step can say what else is wrong; a value that does not even fit its type is left out, so that its
 /// default takes its place.
 fn add<T: DeserializeOwned>(
-    list: &mut Vec<Given<T>>,
+    list: &mut Vec<Arc<Given<T>>>,
     mut object: Value,
     written: &Fields,
     order: u64,
@@ -71,11 +72,11 @@ fn add<T: DeserializeOwned>(
         let error = match serde_path_to_error::deserialize(&object) {
             Ok(object) => {
                 let written = written.clone();
-                list.push(Given {
-                    object,
+                list.push(Arc::new(Given {
+                    object: Arc::new(object),
                     written,
                     order,
-                });
+                }));
                 return (true, misfit);
             }
             Err(error) => error,

@@ -71,6 +71,7 @@ fn backend_words(backend: &Backend) -> String {
         Target::Host { host, port } if host.contains(':') => format!("[{host}]:{port}"),
         Target::Host { host, port } => format!("{host}:{port}"),
         Target::Srv { name } => format!("SRV {name}"),
+        Target::Endpoints { service, port, .. } => format!("Service {service}:{port}"),
     };
     format!("{} (tier {}, {target})", backend.name, backend.tier)
 }

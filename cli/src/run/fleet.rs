@@ -249,6 +249,7 @@ impl Fleet {
             admin: args
                 .admin
                 .unwrap_or(SocketAddr::new(admin_ip, admin::DEFAULT_PORT)),
+            health: None,
             workers: args
                 .workers
                 .unwrap_or_else(|| if args.all { NonZeroUsize::MIN } else { cpus() }),
@@ -311,7 +312,7 @@ fn cpus() -> NonZeroUsize {
 fn complaints(member: &Member, applied: &Applied) -> Vec<String> {
     let rejected = applied.rejected.iter().map(ToString::to_string);
     rejected
-        .chain(applied.listen_errors.iter().cloned())
+        .chain(applied.listen_errors.iter().map(ToString::to_string))
         .map(|why| format!("{member}: {why}"))
         .collect()
 }

@@ -25,3 +25,6 @@ pub use bundle::{Bundle, BundleError};
 pub use certificate::{Claim, Credential, Validity};
 pub use name::{NotAnIdentity, identity_of, uri_of};
 pub use request::{KeyRequest, RequestError};
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@
 //! The wire is the incremental, aggregated discovery protocol of Envoy (xDS, `DeltaAggregatedResources`) with our own
 //! resource types. All pieces of a snapshot are one subscription, so that one response carries one consistent change.
 
+pub mod client;
 mod hash;
 pub mod identity;
 mod names;
@@ -23,3 +24,6 @@ pub mod release;
 pub mod server;
 
 pub use hash::Hash;
+
+#[cfg(test)]
+mod tests;

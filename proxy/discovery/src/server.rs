@@ -22,3 +22,11 @@ pub use publication::PublishError;
 pub use publisher::Publisher;
 pub use serve::{ServeError, serve};
 pub use service::{Server, ServerConfig};
+
+/// The pure half, for tests against the other one.
+#[cfg(test)]
+pub(crate) mod wire {
+    pub(crate) use super::publication::Publication;
+    pub(crate) use super::session::{answer, response};
+    pub(crate) use super::subscriber::Subscriber;
+}

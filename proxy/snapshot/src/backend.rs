@@ -46,6 +46,34 @@ pub enum Target {
         /// `_service._proto.name`
         name: String,
     },
+    /// A Service of the cluster. Its addresses come with the snapshot, not from DNS; an empty list says that there are none
+    /// now, and is believed.
+    #[serde(rename_all = "camelCase")]
+    Endpoints {
+        /// Name of the Service, in the chain's namespace.
+        service: String,
+        /// The port by which the user names it; endpoints may listen on others.
+        port: u16,
+        /// Who takes connections now; sorted, without repeats.
+        endpoints: Vec<SocketAddr>,
+    },
+}
+
+impl Target {
+    /// Whether both name the same source of endpoints, which may have others now than it had before.
+    pub fn same_source(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Endpoints { service, port, .. },
+                Self::Endpoints {
+                    service: other,
+                    port: other_port,
+                    ..
+                },
+            ) => service == other && port == other_port,
+            _ => self == other,
+        }
+    }
 }
 
 /// The PROXY header (haproxy's proxy-protocol.txt) sent to a backend.

@@ -6,20 +6,20 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::{Chain, Listener, Mode, Snapshot, Target};
+use crate::{Chain, Listener, Mode, ResourceId, Snapshot, Target};
 
 /// One entry that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
-    /// `listener NAME` or `chain NAMESPACE/NAME`.
-    pub entry: String,
+    /// Which one.
+    pub resource: ResourceId,
     /// What is wrong with it.
     pub why: String,
 }
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.entry, self.why)
+        write!(f, "{}: {}", self.resource, self.why)
     }
 }
 
@@ -34,7 +34,7 @@ impl Snapshot {
             } else {
                 Some("the name is taken by another listener".to_owned())
             };
-            keep(&mut invalid, || format!("listener {}", listener.name), why)
+            keep(&mut invalid, || ResourceId::Listener(listener.name.clone()), why)
         });
         let listeners: BTreeSet<&str> = self.listeners.iter().map(|l| l.name.as_str()).collect();
         let mut ids = BTreeSet::new();
@@ -47,17 +47,20 @@ impl Snapshot {
             } else {
                 Some(format!("its listener {:?} is not there", chain.listener))
             };
-            keep(&mut invalid, || format!("chain {}", chain.id), why)
+            keep(&mut invalid, || ResourceId::Chain(chain.id.clone()), why)
         });
         (self, invalid)
     }
 }
 
-fn keep(invalid: &mut Vec<Invalid>, entry: impl Fn() -> String, why: Option<String>) -> bool {
+fn keep(invalid: &mut Vec<Invalid>, resource: impl Fn() -> ResourceId, why: Option<String>) -> bool {
     match why {
         None => true,
         Some(why) => {
-            invalid.push(Invalid { entry: entry(), why });
+            invalid.push(Invalid {
+                resource: resource(),
+                why,
+            });
             false
         }
     }
@@ -88,7 +91,12 @@ fn chain_fault(chain: &Chain) -> Option<String> {
         if backend.weight == 0 {
             return Some(format!("backend {:?} has weight 0", backend.name));
         }
-        if matches!(&backend.target, Target::Host { port: 0, .. }) {
+        let port_0 = match &backend.target {
+            Target::Host { port, .. } => *port == 0,
+            Target::Srv { .. } => false,
+            Target::Endpoints { endpoints, .. } => endpoints.iter().any(|endpoint| endpoint.port() == 0),
+        };
+        if port_0 {
             return Some(format!("backend {:?} has port 0", backend.name));
         }
     }

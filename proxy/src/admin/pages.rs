@@ -20,7 +20,7 @@ const LISTED: usize = 1000;
 
 /// One admin path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Page {
+pub(crate) enum Page {
     Live,
     Ready,
     Metrics,
@@ -31,7 +31,7 @@ pub(super) enum Page {
 }
 
 impl Page {
-    pub(super) const ALL: [Self; 7] = [
+    pub(crate) const ALL: &'static [Self] = &[
         Self::Live,
         Self::Ready,
         Self::Metrics,
@@ -40,6 +40,9 @@ impl Page {
         Self::Sessions,
         Self::Drain,
     ];
+
+    /// What tells nothing about clients and backends, and changes nothing.
+    pub(crate) const HEALTH: &'static [Self] = &[Self::Live, Self::Ready, Self::Metrics];
 
     pub(super) fn path(self) -> &'static str {
         match self {
@@ -154,7 +157,13 @@ fn snapshot(running: &Running) -> Value {
         .applied
         .rejected
         .iter()
-        .map(|invalid| json!({"entry": invalid.entry, "why": invalid.why}))
+        .map(|invalid| json!({"entry": invalid.resource.to_string(), "why": invalid.why}))
+        .collect();
+    let listen_errors: Vec<String> = standing
+        .applied
+        .listen_errors
+        .iter()
+        .map(ToString::to_string)
         .collect();
     json!({
         "proxy": running.name(),
@@ -162,7 +171,8 @@ fn snapshot(running: &Running) -> Value {
         "since": standing.since.wall,
         "confirmed": standing.confirmed.wall,
         "rejected": rejected,
-        "listenErrors": standing.applied.listen_errors,
+        "listenErrors": listen_errors,
+        "source": running.source(),
         "snapshot": standing.snapshot,
     })
 }

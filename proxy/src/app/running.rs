@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use switchyard_snapshot::{Chain, ChainId, Snapshot};
-use tokio::sync::Mutex as AsyncMutex;
+use switchyard_snapshot::{Chain, ChainId, ResourceId, Snapshot};
+use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
-use super::{Applied, ProxyConfig, StartError};
+use super::{Applied, NotListening, ProxyConfig, Source, StartError};
 use crate::chain::state::ChainReport;
 use crate::chain::task::{ChainControl, Surroundings};
 use crate::clock::Now;
@@ -33,7 +33,8 @@ pub(crate) struct Running {
     tasks: Tasks,
     life: Arc<Life>,
     chains: Mutex<BTreeMap<ChainId, Member>>,
-    standing: Mutex<Arc<Standing>>,
+    standing: watch::Sender<Arc<Standing>>,
+    source: Mutex<Option<Source>>,
     /// Whoever changes what listens holds this: snapshots are applied one after the other, and none once it drains.
     applying: Arc<AsyncMutex<()>>,
 }
@@ -46,18 +47,44 @@ struct Member {
 
 /// The newest snapshot and what became of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Standing {
+pub struct Standing {
     /// What runs; none: nothing yet.
-    pub(crate) snapshot: Option<Arc<Snapshot>>,
+    pub snapshot: Option<Arc<Snapshot>>,
     /// Counts the snapshots that changed something.
-    pub(crate) generation: u64,
+    pub generation: u64,
     /// When the newest one came, changed or not.
-    pub(crate) confirmed: Now,
+    pub confirmed: Now,
     /// When the one that runs was applied.
-    pub(crate) since: Now,
-    pub(crate) applied: Applied,
+    pub since: Now,
+    /// What became of it.
+    pub applied: Applied,
     /// Entries and listeners refused since the start.
-    pub(crate) rejections: u64,
+    pub rejections: u64,
+}
+
+impl Standing {
+    /// Resources that do not run as they should, and why: entries that break a rule, listeners that could not be bound, and
+    /// the chains that clients reach by those alone.
+    pub fn not_running(&self) -> BTreeMap<ResourceId, String> {
+        let mut reasons: BTreeMap<ResourceId, String> = BTreeMap::new();
+        let mut add = |resource: ResourceId, why: &str| {
+            reasons
+                .entry(resource)
+                .and_modify(|reason| *reason = format!("{reason}; {why}"))
+                .or_insert_with(|| why.to_owned());
+        };
+        for invalid in &self.applied.rejected {
+            add(invalid.resource.clone(), &invalid.why);
+        }
+        let chains = self.snapshot.iter().flat_map(|snapshot| &snapshot.chains);
+        for NotListening { listener, why } in &self.applied.listen_errors {
+            add(ResourceId::Listener(listener.clone()), why);
+            for chain in chains.clone().filter(|chain| chain.listener == *listener) {
+                add(ResourceId::Chain(chain.id.clone()), why);
+            }
+        }
+        reasons
+    }
 }
 
 impl Running {
@@ -86,12 +113,13 @@ impl Running {
                 resolver: config.resolver,
                 workers: Arc::new(workers),
                 probes: Arc::default(),
+                news: Arc::default(),
                 state_dir: state_dir.transpose()?,
             },
             tasks,
             life: Arc::default(),
             chains: Mutex::default(),
-            standing: Mutex::new(Arc::new(Standing {
+            standing: watch::Sender::new(Arc::new(Standing {
                 snapshot: None,
                 generation: 0,
                 confirmed: started,
@@ -99,6 +127,7 @@ impl Running {
                 applied: Applied::default(),
                 rejections: 0,
             })),
+            source: Mutex::default(),
             applying: Arc::default(),
         })
     }
@@ -128,7 +157,41 @@ impl Running {
     }
 
     pub(crate) fn standing(&self) -> Arc<Standing> {
-        Arc::clone(&self.standing.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.standing.borrow())
+    }
+
+    /// Changes with each snapshot, and when a listener that could not be bound is.
+    pub(crate) fn changes(&self) -> watch::Receiver<Arc<Standing>> {
+        self.standing.subscribe()
+    }
+
+    /// Notified when a chain has something new to report.
+    pub(crate) fn news(&self) -> &Notify {
+        &self.around.news
+    }
+
+    pub(super) fn tell_source(&self, source: Source) {
+        let mut known = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_in_sync = known.as_ref().is_some_and(|known| known.in_sync);
+        if was_in_sync && !source.in_sync {
+            // until now somebody would have said if it were different
+            self.standing
+                .send_modify(|standing| Arc::make_mut(standing).confirmed = Now::read());
+        }
+        *known = Some(source);
+    }
+
+    /// Where snapshots come from; none: nobody has said.
+    pub(crate) fn source(&self) -> Option<Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for the first snapshot.
+    pub(super) async fn configured(&self) {
+        let _ = self
+            .changes()
+            .wait_for(|standing| standing.snapshot.is_some())
+            .await;
     }
 
     pub(crate) fn controls(&self) -> Vec<Arc<ChainControl>> {
@@ -149,6 +212,13 @@ impl Running {
 
     /// What chains must learn before they can serve as they should.
     pub(crate) fn waiting_for(&self) -> Vec<String> {
+        if self.standing().snapshot.is_none() {
+            let why = self.source().and_then(|source| source.error);
+            return vec![why.map_or_else(
+                || "its configuration".to_owned(),
+                |why| format!("its configuration: {why}"),
+            )];
+        }
         let chains = self.chains();
         chains
             .values()
@@ -194,7 +264,10 @@ impl Running {
         let _one_at_a_time = self.applying.lock().await;
         if self.is_leaving() {
             tracing::warn!("a new configuration is not applied: the proxy drains");
-            return self.standing().applied.clone();
+            return Applied {
+                draining: true,
+                ..self.standing().applied.clone()
+            };
         }
         let now = Now::read();
         let (snapshot, rejected) = snapshot.validate();
@@ -217,12 +290,13 @@ impl Running {
         let applied = Applied {
             rejected,
             listen_errors,
+            draining: false,
         };
         for why in applied
             .rejected
             .iter()
             .map(ToString::to_string)
-            .chain(applied.listen_errors.clone())
+            .chain(applied.listen_errors.iter().map(ToString::to_string))
         {
             tracing::error!(why, "part of the configuration does not run");
         }
@@ -238,7 +312,7 @@ impl Running {
     }
 
     /// Tells data workers what leads where; what could not be bound.
-    async fn route(&self, snapshot: &Snapshot) -> Vec<String> {
+    async fn route(&self, snapshot: &Snapshot) -> Vec<NotListening> {
         let handles: HashMap<_, _> = {
             let chains = self.chains();
             let handles = chains
@@ -250,7 +324,11 @@ impl Running {
             .workers()
             .apply(Arc::new(Routing::new(snapshot, &handles)))
             .await;
-        errors.iter().map(ToString::to_string).collect()
+        let errors = errors.iter().map(|error| NotListening {
+            listener: error.listener.clone(),
+            why: error.to_string(),
+        });
+        errors.collect()
     }
 
     /// Tries again, now and then, to bind what could not be bound; never ends.
@@ -269,18 +347,21 @@ impl Running {
             if listen_errors.is_empty() {
                 tracing::info!("every listener is bound now");
             }
+            if listen_errors == before.applied.listen_errors {
+                continue;
+            }
             let mut standing = (*before).clone();
             standing.applied.listen_errors = listen_errors;
             self.stand(standing);
         }
     }
 
-    fn is_leaving(&self) -> bool {
+    pub(super) fn is_leaving(&self) -> bool {
         matches!(self.life.phase(), Phase::Draining { .. } | Phase::Drained)
     }
 
     fn stand(&self, standing: Standing) {
-        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(standing);
+        self.standing.send_replace(Arc::new(standing));
     }
 
     /// Starts what is new, tells what changed, and hands back who has to go once nothing leads there any more: with

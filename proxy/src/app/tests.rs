@@ -114,6 +114,7 @@ fn config(resolver: &Resolver) -> ProxyConfig {
         name: "pool-0".into(),
         bind: None,
         admin: "127.0.0.1:0".parse().unwrap(),
+        health: None,
         workers: NonZeroUsize::new(2).unwrap(),
         state_dir: None,
         descriptors: 4096,
@@ -242,7 +243,7 @@ async fn a_change_touches_nobody_but_its_subject() {
     fewer.listeners.push(wanted);
     let applied = proxy.apply(fewer.clone()).await;
     assert_eq!(applied.rejected, []);
-    assert!(applied.listen_errors[0].contains("wanted"), "{applied:?}");
+    assert!(applied.listen_errors[0].why.contains("wanted"), "{applied:?}");
     let (bytes, end) = rest(&mut on_b).await;
     assert_eq!(
         (bytes.as_slice(), end),
@@ -263,7 +264,7 @@ async fn a_change_touches_nobody_but_its_subject() {
     fewer.chains[0].failover.pace = 0;
     fewer.listeners.pop();
     let applied = proxy.apply(fewer).await;
-    assert_eq!(applied.rejected[0].entry, "chain test/a");
+    assert_eq!(applied.rejected[0].resource.to_string(), "chain test/a");
     let shown = json(&proxy, "/snapshot").await;
     assert_eq!(shown["rejected"][0]["why"], "failover.pace is 0");
     assert_eq!(shown["snapshot"]["chains"].as_array().unwrap().len(), 1);
@@ -350,12 +351,8 @@ async fn a_drain_waits_for_sessions_and_hurries_when_asked_twice() {
         let refused = || std::net::TcpStream::connect(local(&sync)).is_err();
         eventually("nobody new is taken", SECOND, refused).await;
         ask(&mut session, "still").await;
-        assert!(
-            proxy
-                .apply(snapshot(vec![sync.clone()], Vec::new()))
-                .await
-                .is_clean()
-        );
+        let applied = proxy.apply(snapshot(vec![sync.clone()], Vec::new())).await;
+        assert!(applied.draining, "{applied:?}");
         assert!(refused(), "a change of the configuration opens nothing");
         let (status, body) = request(&proxy, "GET", "/readyz").await;
         let body: Value = serde_json::from_str(&body).unwrap();

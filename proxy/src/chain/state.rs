@@ -11,7 +11,7 @@ mod report;
 mod roster;
 
 pub use leave::LeaveReason;
-pub use report::{Active, ChainReport, EndpointReport};
+pub use report::{Active, ChainReport, EndpointReport, Outline};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -385,10 +385,25 @@ impl ChainState {
         self.roster.get(id).map(|member| &member.endpoint)
     }
 
+    /// What a report is news of: if this is equal, so is a report but for counts and ages.
+    pub fn outline(&self) -> Outline {
+        let members = self.roster.iter();
+        Outline {
+            config: Arc::clone(&self.chain),
+            epoch: self.machine.epoch(),
+            last: self.history.last(),
+            members: members
+                .map(|member| (member.endpoint.id, member.verdict))
+                .collect(),
+        }
+    }
+
     /// Everything for people.
     pub fn report(&self, now: Now) -> ChainReport {
         ChainReport {
             chain: self.chain.id.to_string(),
+            generation: self.chain.generation,
+            config: Arc::clone(&self.chain),
             active: report::active(&self.chain, &self.machine),
             failback_at: self.machine.failback_at(),
             endpoints: self

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use switchyard_snapshot::{Chain, Target as BackendTarget};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::event::{ConnectFailed, Event, Order, Stored, Transition, TransitionKind};
 use super::handle::ChainHandle;
-use super::state::{ChainReport, ChainState, LeaveReason};
+use super::state::{ChainReport, ChainState, LeaveReason, Outline};
 use crate::clock::Now;
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::monitor::Target;
@@ -67,6 +67,9 @@ struct ChainTask {
     kept: watch::Sender<Kept>,
     transitions: Arc<TransitionCounters>,
     waiting: watch::Sender<Option<String>>,
+    news: Arc<Notify>,
+    /// What others were told last that there is news of.
+    outline: Option<Outline>,
 }
 
 /// What probes and mover were last told of; most events change none of it.
@@ -203,6 +206,11 @@ impl ChainTask {
         if view.version != self.version {
             self.version = view.version;
             self.handle.publish(view.clone());
+        }
+        let outline = self.state.outline();
+        if self.outline.as_ref() != Some(&outline) {
+            self.outline = Some(outline);
+            self.news.notify_one();
         }
         let Chain {
             resolution, health, ..

@@ -89,6 +89,7 @@ fn the_table() {
             presence: &presence,
             tracks: &tracks,
             live,
+            listed_in: "DNS",
             chain: &chain,
         };
         let judged = judge(&evidence, now);

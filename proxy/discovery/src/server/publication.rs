@@ -22,18 +22,18 @@ pub struct PublishError {
 
 /// One resource, ready to be sent.
 #[derive(Debug)]
-pub(super) struct Piece {
+pub(crate) struct Piece {
     /// As on the wire.
-    pub(super) name: String,
-    pub(super) version: Hash,
+    pub(crate) name: String,
+    pub(crate) version: Hash,
     /// JSON.
-    pub(super) body: Bytes,
-    pub(super) resource: Resource,
+    pub(crate) body: Bytes,
+    pub(crate) resource: Resource,
 }
 
 /// All resources of a pool.
 #[derive(Debug)]
-pub(super) struct Publication {
+pub(crate) struct Publication {
     pieces: BTreeMap<ResourceId, Arc<Piece>>,
     versions: Arc<BTreeMap<ResourceId, Hash>>,
     /// Of the whole.
@@ -42,7 +42,7 @@ pub(super) struct Publication {
 
 impl Publication {
     /// What is published after `before`; none: nothing changed.
-    pub(super) fn after(before: Option<&Self>, snapshot: Snapshot) -> Result<Option<Self>, PublishError> {
+    pub(crate) fn after(before: Option<&Self>, snapshot: Snapshot) -> Result<Option<Self>, PublishError> {
         let mut changed = false;
         let mut pieces = BTreeMap::new();
         for (id, resource) in snapshot.into_resources() {
@@ -74,15 +74,15 @@ impl Publication {
         }))
     }
 
-    pub(super) fn pieces(&self) -> &BTreeMap<ResourceId, Arc<Piece>> {
+    pub(crate) fn pieces(&self) -> &BTreeMap<ResourceId, Arc<Piece>> {
         &self.pieces
     }
 
-    pub(super) fn versions(&self) -> &Arc<BTreeMap<ResourceId, Hash>> {
+    pub(crate) fn versions(&self) -> &Arc<BTreeMap<ResourceId, Hash>> {
         &self.versions
     }
 
-    pub(super) fn version(&self) -> Hash {
+    pub(crate) fn version(&self) -> Hash {
         self.version
     }
 }

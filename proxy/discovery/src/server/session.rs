@@ -30,7 +30,7 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// What a proxy is sent.
 #[derive(Debug)]
-pub(super) struct Responses(pub(super) mpsc::Receiver<Result<DeltaDiscoveryResponse, Status>>);
+pub(crate) struct Responses(pub(crate) mpsc::Receiver<Result<DeltaDiscoveryResponse, Status>>);
 
 impl futures::Stream for Responses {
     type Item = Result<DeltaDiscoveryResponse, Status>;
@@ -40,17 +40,17 @@ impl futures::Stream for Responses {
     }
 }
 
-pub(super) struct Session {
-    pub(super) proxy: ProxyId,
-    pub(super) requests: Streaming<DeltaDiscoveryRequest>,
-    pub(super) responses: mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
-    pub(super) reports: mpsc::Receiver<Report>,
-    pub(super) publications: watch::Receiver<Option<Arc<Publication>>>,
-    pub(super) subscriber: Subscriber,
-    pub(super) activities: mpsc::Sender<Activity>,
-    pub(super) config: ServerConfig,
-    pub(super) ended: CancellationToken,
-    pub(super) seat: Seat,
+pub(crate) struct Session {
+    pub(crate) proxy: ProxyId,
+    pub(crate) requests: Streaming<DeltaDiscoveryRequest>,
+    pub(crate) responses: mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
+    pub(crate) reports: mpsc::Receiver<Report>,
+    pub(crate) publications: watch::Receiver<Option<Arc<Publication>>>,
+    pub(crate) subscriber: Subscriber,
+    pub(crate) activities: mpsc::Sender<Activity>,
+    pub(crate) config: ServerConfig,
+    pub(crate) ended: CancellationToken,
+    pub(crate) seat: Seat,
 }
 
 /// What a session wakes up for.
@@ -67,7 +67,7 @@ enum Input {
 impl Session {
     /// Serves until one end is gone. `begun` is told once the connection is known to whoever receives activities, so that
     /// no report comes before.
-    pub(super) async fn run(mut self, version: String, begun: oneshot::Sender<()>) {
+    pub(crate) async fn run(mut self, version: String, begun: oneshot::Sender<()>) {
         tracing::info!(proxy = %self.proxy, version, "proxy connected");
         if self.tell(What::Connected { version }).await {
             let _ = begun.send(());
@@ -161,7 +161,7 @@ impl Session {
     }
 }
 
-fn response(delta: Delta, release: Release) -> DeltaDiscoveryResponse {
+pub(crate) fn response(delta: Delta, release: Release) -> DeltaDiscoveryResponse {
     DeltaDiscoveryResponse {
         system_version_info: delta.version.to_string(),
         resources: delta.changed.iter().map(|piece| resource(piece)).collect(),
@@ -191,7 +191,7 @@ fn resource(piece: &Piece) -> Resource {
 }
 
 /// None: the request answers nothing.
-fn answer(request: DeltaDiscoveryRequest) -> Option<Answer> {
+pub(crate) fn answer(request: DeltaDiscoveryRequest) -> Option<Answer> {
     let nonce = request.response_nonce.parse().ok()?;
     let refused = match request.error_detail {
         None => Refused::These([].into()),

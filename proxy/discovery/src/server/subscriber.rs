@@ -18,7 +18,7 @@ use crate::names::id_of;
 
 /// What one proxy has.
 #[derive(Debug)]
-pub(super) struct Subscriber {
+pub(crate) struct Subscriber {
     /// What it has answered for, taken or refused.
     held: BTreeMap<ResourceId, Hash>,
     refused: BTreeMap<ResourceId, String>,
@@ -41,25 +41,25 @@ struct UnderWay {
 
 /// The next response.
 #[derive(Debug)]
-pub(super) struct Delta {
-    pub(super) nonce: u64,
+pub(crate) struct Delta {
+    pub(crate) nonce: u64,
     /// Of the whole publication.
-    pub(super) version: Hash,
-    pub(super) changed: Vec<Arc<Piece>>,
+    pub(crate) version: Hash,
+    pub(crate) changed: Vec<Arc<Piece>>,
     /// Names, as on the wire.
-    pub(super) removed: Vec<String>,
+    pub(crate) removed: Vec<String>,
 }
 
 /// What a proxy says to a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) nonce: u64,
-    pub(super) refused: Refused,
+pub(crate) struct Answer {
+    pub(crate) nonce: u64,
+    pub(crate) refused: Refused,
 }
 
 /// What a proxy does not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     /// Exactly these of all it has, by name, and why; nothing: it runs everything.
     These(BTreeMap<String, String>),
     /// Everything in the response, for one reason: a client that does not name resources.
@@ -68,7 +68,7 @@ pub(super) enum Refused {
 
 impl Subscriber {
     /// A subscription of a proxy that has these versions already, by name.
-    pub(super) fn new(initial: HashMap<String, String>) -> Self {
+    pub(crate) fn new(initial: HashMap<String, String>) -> Self {
         let mut held = BTreeMap::new();
         let mut strangers = Vec::new();
         for (name, version) in initial {
@@ -93,7 +93,7 @@ impl Subscriber {
 
     /// The next response, if one is due. The first one comes even if it carries nothing: it tells a proxy that brought
     /// everything with it that this is still what shall run.
-    pub(super) fn next(&mut self, publication: &Publication, now: Instant) -> Option<Delta> {
+    pub(crate) fn next(&mut self, publication: &Publication, now: Instant) -> Option<Delta> {
         if self.under_way.is_some() {
             return None;
         }
@@ -134,7 +134,7 @@ impl Subscriber {
 
     /// Takes an answer in; what it means. One to a response that is neither under way nor the last one answered means
     /// nothing.
-    pub(super) fn answer(&mut self, Answer { nonce, refused }: Answer) -> Vec<What> {
+    pub(crate) fn answer(&mut self, Answer { nonce, refused }: Answer) -> Vec<What> {
         let Some(under_way) = self.under_way.take_if(|under_way| under_way.nonce == nonce) else {
             let again = nonce > 0 && nonce == self.answered;
             return if again {
@@ -158,7 +158,7 @@ impl Subscriber {
     }
 
     /// When the proxy must have answered, if it has to.
-    pub(super) fn overdue_at(&self, within: Duration) -> Option<Instant> {
+    pub(crate) fn overdue_at(&self, within: Duration) -> Option<Instant> {
         self.under_way.as_ref().map(|under_way| under_way.since + within)
     }
 

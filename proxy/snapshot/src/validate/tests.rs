@@ -16,7 +16,7 @@ fn a_good_snapshot_is_kept_whole_and_round_trips() {
 #[test]
 fn each_broken_rule_rejects_its_own_entry_and_says_why() {
     type Break = fn(&mut Snapshot);
-    let table: [(Break, &str); 15] = [
+    let table: [(Break, &str); 16] = [
         (|s| s.listeners[0].port = 0, "listener sync: port 0"),
         (|s| s.listeners[0].max_connections = 0, "maxConnections is 0"),
         (
@@ -34,6 +34,16 @@ fn each_broken_rule_rejects_its_own_entry_and_says_why() {
             "two backends",
         ),
         (|s| s.chains[0].backends[0].weight = 0, "weight 0"),
+        (
+            |s| {
+                s.chains[0].backends[2].target = Target::Endpoints {
+                    service: "cms".into(),
+                    port: 1650,
+                    endpoints: vec!["10.1.0.7:0".parse().unwrap()],
+                };
+            },
+            "port 0",
+        ),
         (|s| s.chains[0].health.fall = 0, "health.fall is 0"),
         (|s| s.chains[0].failover.pace = 0, "failover.pace is 0"),
         (|s| s.chains[0].health.monitors.clear(), "no monitor"),

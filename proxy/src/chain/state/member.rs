@@ -75,7 +75,7 @@ impl Member {
             self.target.clone_from(&backend.target);
             self.source = Arc::clone(&listed.source);
             (self.srv_weight, self.priority) = (listed.weight, listed.priority);
-        } else if self.target != backend.target {
+        } else if !self.target.same_source(&backend.target) {
             self.unconfigure(now);
             return;
         }
@@ -114,6 +114,10 @@ impl Member {
             presence: &self.presence,
             tracks: &self.tracks,
             live: self.ejection.says(),
+            listed_in: match self.target {
+                Target::Endpoints { .. } => "its Service",
+                Target::Host { .. } | Target::Srv { .. } => "DNS",
+            },
             chain,
         }
     }

@@ -105,6 +105,9 @@ fn why_unlisted(backend: &Backend, listing: &Listing) -> String {
     let name = match &backend.target {
         Target::Host { host, .. } => host,
         Target::Srv { name } => name,
+        Target::Endpoints { service, .. } => {
+            return format!("Service {service} has no endpoints that are ready");
+        }
     };
     let mut failures: Vec<&str> = listing.failures.iter().map(String::as_str).collect();
     failures.dedup();

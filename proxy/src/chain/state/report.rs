@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -10,8 +11,9 @@ use switchyard_snapshot::Chain;
 use super::member::Member;
 use crate::chain::event::Transition;
 use crate::clock::Now;
+use crate::endpoint::EndpointId;
 use crate::failover::machine::Machine;
-use crate::verdict;
+use crate::verdict::{self, Ground, Verdict};
 
 /// A chain as `GET /endpoints` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -19,6 +21,11 @@ use crate::verdict;
 pub struct ChainReport {
     /// `namespace/name`.
     pub chain: String,
+    /// The generation of the resource that it runs.
+    pub generation: i64,
+    /// What it runs.
+    #[serde(skip)]
+    pub config: Arc<Chain>,
     /// Which tier serves.
     pub active: Active,
     /// When the next failback is due, if one is under way.
@@ -57,12 +64,25 @@ pub struct EndpointReport {
     pub tier: Option<u32>,
     /// `Serving`, `Stale`, `Ejected` or `Draining`.
     pub state: &'static str,
+    /// The same, for programs.
+    #[serde(skip)]
+    pub verdict: Verdict,
     /// Why, in words.
     pub reason: String,
     /// Since when.
     pub since: Timestamp,
     /// Connections of this proxy to it.
     pub connections: u32,
+}
+
+/// What decides whether a chain has something new to report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    pub(super) config: Arc<Chain>,
+    pub(super) epoch: u64,
+    /// When the last transition was.
+    pub(super) last: Option<Timestamp>,
+    pub(super) members: Vec<(EndpointId, (Verdict, Ground))>,
 }
 
 pub(super) fn active(chain: &Chain, machine: &Machine) -> Active {
@@ -82,6 +102,7 @@ pub(super) fn endpoint(member: &Member, chain: &Chain, now: Now) -> EndpointRepo
         address: member.endpoint.address,
         tier: member.tier(chain),
         state: member.verdict.0.state(),
+        verdict: member.verdict.0,
         reason: verdict::words(&evidence, member.verdict, now.mono),
         since: member.since.wall,
         connections: member.endpoint.connections(),
@@ -111,6 +132,10 @@ impl History {
             self.0.pop_front();
         }
         self.0.push_back(transition);
+    }
+
+    pub(super) fn last(&self) -> Option<Timestamp> {
+        self.0.back().map(|transition| transition.at)
     }
 
     pub(super) fn to_vec(&self) -> Vec<Transition> {

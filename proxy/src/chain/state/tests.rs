@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use switchyard_snapshot::{Backend, Failback, OnDown};
+use switchyard_snapshot::{Backend, Failback, OnDown, Target};
 
 use super::*;
 use crate::chain::event::ConnectFailed;
@@ -567,6 +567,56 @@ fn what_is_not_configured_any_more_is_left_and_forgotten() {
 }
 
 #[test]
+fn endpoints_of_a_service_come_and_go_with_the_configuration() {
+    let service = |service: &str, endpoints: &[&str]| Backend {
+        target: Target::Endpoints {
+            service: service.into(),
+            port: 80,
+            endpoints: endpoints
+                .iter()
+                .map(|endpoint| endpoint.parse().unwrap())
+                .collect(),
+        },
+        ..backend("cms", "", 0)
+    };
+    let mut rig = Rig::new(vec![service(
+        "cms",
+        &["10.0.0.1:8080", "10.0.0.2:8080", "[2001:db8::2]:8080"],
+    )]);
+    assert_eq!(rig.state.questions(), BTreeSet::new());
+    // the chain wants IPv4 only
+    assert_eq!(rig.candidates(), ["10.0.0.1", "10.0.0.2"]);
+    rig.probed("10.0.0.1", "++");
+    rig.probed("10.0.0.2", "++");
+    let stayed = rig.id("10.0.0.1");
+    let mut chain = (*rig.state.chain).clone();
+    chain.drain_vanished = Some(Duration::from_secs(5));
+    chain.backends = vec![service("cms", &["10.0.0.1:8080", "10.0.0.3:8080"])];
+    rig.send(Event::Configured(Arc::new(chain.clone())));
+    assert_eq!(rig.id("10.0.0.1"), stayed);
+    assert_eq!(rig.candidates(), ["10.0.0.1", "10.0.0.3"]);
+    assert_eq!(
+        rig.state_of("10.0.0.2"),
+        (
+            "Draining".into(),
+            "draining: missing from its Service for 0 s".into()
+        )
+    );
+    assert_eq!(rig.leaving(), []);
+    rig.pass(5_000);
+    assert_eq!(rig.leaving(), [("10.0.0.2".into(), LeaveReason::Vanished)]);
+    chain.backends = vec![service("cms", &[])];
+    rig.send(Event::Configured(Arc::new(chain.clone())));
+    let why = rig.empty();
+    assert!(why.contains("no longer in its Service"), "{why}");
+    chain.backends = vec![service("other", &["10.0.0.1:8080"])];
+    rig.send(Event::Configured(Arc::new(chain)));
+    assert_eq!(rig.candidates(), ["10.0.0.1"]);
+    // nobody is connected to the others: they are forgotten with their Service
+    assert_eq!(rig.leaving(), []);
+}
+
+#[test]
 fn an_edit_of_something_else_keeps_every_endpoint_as_it_is() {
     let mut rig = Rig::new(vec![backend("primary", "a", 0)]);
     rig.answers("a", &["10.0.0.1", "10.0.0.2"]);
@@ -692,6 +742,7 @@ fn the_report_has_the_shape_that_users_know() {
         "active": {"backend": "standby", "tier": 1, "since": at, "epoch": 1,
             "reason": "tier 0 is down: 0 of at least 1 endpoints serve"},
         "failbackAt": null,
+        "generation": 1,
         "endpoints": [
             {"backend": "primary", "address": "10.0.0.1:80", "tier": 0, "state": "Ejected", "since": at, "connections": 0,
                 "reason": "ejected: monitor tcp:80 failed 2 in a row: connection refused"},

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use switchyard_snapshot::Chain;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::lookups::Lookups;
@@ -38,6 +38,8 @@ pub struct Surroundings {
     pub workers: Arc<Workers>,
     /// Counts probes.
     pub probes: Arc<ProbeCounters>,
+    /// Told whenever a chain has something new to report.
+    pub news: Arc<Notify>,
     /// Keeps epochs; none: nothing is kept.
     pub state_dir: Option<StateDir>,
 }
@@ -122,6 +124,8 @@ impl ChainControl {
             probers,
             kept,
             waiting,
+            news: Arc::clone(&around.news),
+            outline: None,
         };
         let inbox = Inbox {
             orders,

@@ -111,3 +111,6 @@ fn jitter(random: &mut fastrand::Rng) -> f64 {
 fn plus(at: Timestamp, by: Duration) -> Timestamp {
     at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+use super::*;
+
+fn at(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millisecond(1_800_000_000_000 + milliseconds).unwrap()
+}
+
+fn schedule(seed: u64) -> Schedule {
+    Schedule::new(fastrand::Rng::with_seed(seed))
+}
+
+/// An hour, from 0 on.
+fn hour() -> Life {
+    (at(0), at(3_600_000))
+}
+
+#[test]
+fn the_first_certificate_is_asked_for_at_once_by_the_token() {
+    let mut schedule = schedule(1);
+    assert_eq!(schedule.wait(at(0), None), Duration::ZERO);
+    assert_eq!(schedule.due(at(0), None), Some(Means::Token));
+}
+
+#[test]
+fn it_is_renewed_by_itself_before_two_thirds_of_its_life_and_proxies_are_spread() {
+    let mut moments: Vec<i64> = (0..200)
+        .map(|seed| {
+            let mut schedule = schedule(seed);
+            let due = (0..3600).find(|second| schedule.due(at(second * 1000), Some(hour())).is_some());
+            let due = due.expect("due within its life");
+            assert_eq!(
+                schedule.due(at(due * 1000), Some(hour())),
+                Some(Means::Certificate)
+            );
+            due
+        })
+        .collect();
+    moments.sort_unstable();
+    let (first, last) = (moments[0], moments[moments.len() - 1]);
+    assert!(first >= 2040 && last <= 2400, "{first} to {last} s");
+    assert!(last - first > 300, "spread over {} s only", last - first);
+}
+
+#[test]
+fn an_expired_one_proves_nothing() {
+    let mut schedule = schedule(1);
+    assert_eq!(schedule.due(at(3_600_000), Some(hour())), Some(Means::Token));
+}
+
+#[test]
+fn a_refused_renewal_gives_way_to_the_token_at_once_and_the_token_then_waits() {
+    let mut schedule = schedule(1);
+    let now = at(2_400_000);
+    schedule.failed(now, Means::Certificate, true);
+    assert_eq!(schedule.wait(now, Some(hour())), Duration::ZERO);
+    assert_eq!(schedule.due(now, Some(hour())), Some(Means::Token));
+    schedule.failed(now, Means::Token, true);
+    assert!(schedule.wait(now, Some(hour())) >= Duration::from_millis(250));
+    assert_eq!(schedule.due(now, Some(hour())), None, "it does not hammer");
+    schedule.succeeded();
+    let again = Some((now, at(2_400_000 + 3_600_000)));
+    assert_eq!(
+        schedule.due(at(2_400_000 + 2_400_000), again),
+        Some(Means::Certificate),
+        "trusted again"
+    );
+}
+
+#[test]
+fn an_operator_that_is_gone_is_asked_less_and_less_often() {
+    let mut schedule = schedule(7);
+    let mut now = at(2_400_000);
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        schedule.failed(now, Means::Certificate, false);
+        let wait = schedule.wait(now, Some(hour()));
+        now = plus(now, wait);
+        assert_eq!(
+            schedule.due(now, Some(hour())),
+            Some(Means::Certificate),
+            "what is valid still proves it"
+        );
+        waits.push(wait);
+    }
+    for (index, wait) in waits.iter().enumerate() {
+        let longest = FIRST_RETRY.saturating_mul(1 << index).min(LAST_RETRY);
+        assert!(
+            *wait >= longest / 2 && *wait <= longest,
+            "{index}: {wait:?} of {longest:?}"
+        );
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_is_looked_at() {
+    let mut schedule = schedule(1);
+    assert!(
+        schedule.wait(at(0), Some(hour())) <= Duration::from_mins(1),
+        "it looks often"
+    );
+    schedule.failed(at(3_000_000), Means::Certificate, false);
+    let back = at(0);
+    assert!(
+        schedule.wait(back, Some(hour())) <= LAST_RETRY,
+        "set back, it does not wait for the difference"
+    );
+}
