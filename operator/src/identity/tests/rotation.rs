@@ -1,0 +1,166 @@
+//! Certificates and authorities change; connections stay.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use switchyard_discovery::identity::Authority;
+
+use super::rig::{Rig, calm, dial, own_ring, who_am_i};
+use crate::identity::Lifetimes;
+use crate::identity::ring::{Given, Ring};
+
+#[tokio::test]
+async fn the_operators_certificate_changes_and_no_connection_notices() {
+    let minutes = Duration::from_mins;
+    // Two thirds of six minutes are fewer than certificates are dated back: the clock that judges them is the real one.
+    let rig = Rig::start(Lifetimes {
+        ca: minutes(24 * 60),
+        propagation: minutes(60),
+        certificate: minutes(6),
+    })
+    .await;
+    let proxy = rig.proxy("dmz-0", "u1");
+    proxy.ready().await;
+    let channel = proxy.connect(rig.guarded).await.unwrap();
+    who_am_i(&channel).await.unwrap();
+    let accepted = rig.accepted();
+    let before = rig.identity.shared.live.borrow().clone();
+
+    let now = Timestamp::now();
+    rig.identity.put_to_use(None, now).unwrap();
+    assert!(
+        !rig.identity.shared.live.borrow().differs_at_the_door(&before),
+        "it is still good"
+    );
+    rig.identity
+        .put_to_use(None, now + Duration::from_secs(4 * 60 + 1))
+        .unwrap();
+    assert!(
+        rig.identity.shared.live.borrow().differs_at_the_door(&before),
+        "two thirds of its life have passed"
+    );
+
+    who_am_i(&channel).await.unwrap();
+    assert_eq!(rig.accepted(), accepted, "on the same connection");
+    let again = proxy.connect(rig.guarded).await.unwrap();
+    who_am_i(&again).await.unwrap();
+    assert_eq!(rig.accepted(), accepted + 1);
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn the_ca_is_rotated_while_one_stays_connected_and_another_comes_back() {
+    let seconds = |seconds| Duration::from_secs(seconds);
+    let lifetimes = Lifetimes {
+        ca: seconds(24 * 3600),
+        propagation: seconds(240),
+        certificate: seconds(6),
+    };
+    let rig = Rig::start(lifetimes).await;
+    let old_bundle = rig.identity.bundle().borrow().clone();
+    let proxy = rig.proxy("dmz-0", "u1");
+    proxy.ready().await;
+    let stays = proxy.connect(rig.guarded).await.unwrap();
+    who_am_i(&stays).await.unwrap();
+
+    // The next authority is trusted, and does not sign yet.
+    let now = Timestamp::now();
+    let ring = rig.identity.shared.live.borrow().ring.clone();
+    let next = Given::from_pem(Authority::create(now, lifetimes.ca).unwrap()).unwrap();
+    let plan = ring.plan(now, &next, &lifetimes);
+    assert_eq!(plan.add, Some(now + lifetimes.propagation));
+    let ring = ring.apply(&plan, now, &next, &lifetimes).unwrap();
+    let mut published = rig.identity.bundle();
+    published.mark_unchanged();
+    rig.identity.put_to_use(Some(ring.clone()), now).unwrap();
+    assert!(published.has_changed().unwrap());
+    assert_eq!(published.borrow_and_update().iter().count(), 2);
+    rig.identity.put_to_use(Some(ring), now).unwrap();
+    assert!(!published.has_changed().unwrap(), "an equal bundle wakes nobody");
+    dial(rig.guarded, &old_bundle, None)
+        .await
+        .expect("the old one still signs for the operator");
+
+    // The proxy hears of it when it renews, although its file is never written again.
+    let heard = proxy.client.freshness().borrow().renewed;
+    proxy.until(|freshness| freshness.renewed > heard).await;
+    let accepted = rig.accepted();
+    rig.identity
+        .put_to_use(None, now + lifetimes.propagation)
+        .unwrap();
+    let ignorant = dial(rig.guarded, &old_bundle, None)
+        .await
+        .expect_err("who missed it all cannot know it");
+    assert!(ignorant.contains("invalid peer certificate"), "{ignorant}");
+
+    who_am_i(&stays)
+        .await
+        .expect("who stays connected notices nothing");
+    assert_eq!(rig.accepted(), accepted);
+    let back = proxy
+        .connect(rig.guarded)
+        .await
+        .expect("who comes back trusts the new one, and is still trusted");
+    who_am_i(&back).await.unwrap();
+
+    // From now on the new one signs for proxies too.
+    let renewed = proxy.client.freshness().borrow().renewed;
+    proxy.until(|freshness| freshness.renewed > renewed).await;
+    let back = proxy.connect(rig.guarded).await.unwrap();
+    who_am_i(&back).await.unwrap();
+    assert_eq!(proxy.client.freshness().borrow().failures, 0);
+    proxy.stop().await;
+}
+
+#[test]
+fn a_ring_survives_being_written_and_what_is_broken_is_refused_without_telling_keys() {
+    let lifetimes = calm();
+    let ring = own_ring(&lifetimes);
+    let json = ring.to_json().unwrap();
+    let read = Ring::from_json(&json).unwrap();
+    assert_eq!(read.bundle(), ring.bundle());
+    assert!(read.signer(Timestamp::now()).is_some());
+    assert_eq!(read.to_json().unwrap(), json);
+    assert!(
+        read.plan(Timestamp::now(), &Given::Nobody, &lifetimes).is_empty(),
+        "read again, nothing changes"
+    );
+
+    let text = String::from_utf8(json).unwrap();
+    let key = text
+        .split("BEGIN PRIVATE KEY")
+        .nth(1)
+        .unwrap()
+        .split("\\n")
+        .nth(1)
+        .unwrap();
+    let other = String::from_utf8(own_ring(&lifetimes).to_json().unwrap()).unwrap();
+    let other_key = other
+        .split("\"key\":\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    let own_key = text
+        .split("\"key\":\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    for (name, broken) in [
+        ("no JSON", text[..text.len() / 2].to_owned()),
+        ("something else", "[\"authorities\"]".to_owned()),
+        ("the key of another", text.replace(own_key, other_key)),
+        (
+            "a key as a time",
+            text.replace("\"signsFrom\":\"", &format!("\"signsFrom\":\"{key}")),
+        ),
+    ] {
+        let error = Ring::from_json(broken.as_bytes())
+            .err()
+            .unwrap_or_else(|| panic!("{name} is taken"));
+        assert!(!error.to_string().contains(key), "{name}: {error}");
+    }
+}
