@@ -2,7 +2,8 @@
 //!
 //! In: every pool and chain, valid by its own schema and with the schema's defaults filled in, and which fields their users
 //! wrote. Out: one [`Snapshot`] per pool, with every computed default filled in and every reference followed; and each
-//! object or listener that could not be used, with the field and the reason. What is refused leaves the rest alone.
+//! object or listener that could not be used, with the field and the reason. What is refused leaves the rest alone. A
+//! Service that is not there leaves even its chain alone, but for that backend.
 //!
 //! The steps, each in its module: `access` and `pool` turn pools into listeners, `chain` (with `backend`,
 //! `health`, `failover`) turns a chain's own fields into values, `route` hangs the chains on the listeners and settles who
@@ -23,12 +24,15 @@ mod supported;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::Resource;
 use kube::core::ObjectMeta;
 use switchyard_crds::{Kind, ProxyChain, ProxyPool, Reason};
-use switchyard_snapshot::{PoolId, Snapshot};
+use switchyard_snapshot::{ChainId, PoolId, Snapshot};
+
+use crate::endpoints::Services;
 
 pub use field::{FieldPath, Fields};
 
@@ -36,9 +40,11 @@ pub use field::{FieldPath, Fields};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resources {
     /// In any order.
-    pub pools: Vec<Given<ProxyPool>>,
+    pub pools: Vec<Arc<Given<ProxyPool>>>,
     /// In any order.
-    pub chains: Vec<Given<ProxyChain>>,
+    pub chains: Vec<Arc<Given<ProxyChain>>>,
+    /// Those of the cluster; none: there is no cluster, and no chain may name one.
+    pub services: Option<Services>,
     /// Objects that are there but do not fit their types, with the fields their users wrote: what refers to them waits, and is
     /// not told that they are missing.
     pub unreadable: BTreeMap<ObjectKey, Fields>,
@@ -48,7 +54,7 @@ pub struct Resources {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Given<T> {
     /// The resource, with the defaults of its schema.
-    pub object: T,
+    pub object: Arc<T>,
     /// Which of its fields the user wrote.
     pub written: Fields,
     /// Where it stands among resources that carry no creation time: the lower is the older. Files count from the first.
@@ -102,7 +108,8 @@ impl fmt::Display for ObjectKey {
     }
 }
 
-/// Why an object, or one of its listeners, is not used.
+/// Why an object, or one of its listeners, is not used; with [`Reason::BackendNotFound`]: why a backend of a chain that is
+/// used has no endpoints.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Refusal {
     /// Whose.
@@ -127,6 +134,26 @@ pub struct Note {
 }
 
 impl ObjectKey {
+    /// Of a pool.
+    pub fn pool(id: &PoolId) -> Self {
+        let PoolId { namespace, name } = id.clone();
+        Self {
+            kind: Kind::ProxyPool,
+            namespace,
+            name,
+        }
+    }
+
+    /// Of a chain.
+    pub fn chain(id: &ChainId) -> Self {
+        let ChainId { namespace, name } = id.clone();
+        Self {
+            kind: Kind::ProxyChain,
+            namespace,
+            name,
+        }
+    }
+
     /// The key of an object; the loader and the API server both see to it that it has a namespace and a name.
     pub fn of(kind: Kind, meta: &ObjectMeta) -> Self {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -151,12 +178,12 @@ struct Age<'a> {
 /// The resources with their keys, oldest first; of two with one key the younger is refused.
 fn by_age<'a, T: Resource>(
     kind: Kind,
-    resources: &'a [Given<T>],
+    resources: &'a [Arc<Given<T>>],
     refused: &mut Vec<Refusal>,
 ) -> Vec<(ObjectKey, &'a Given<T>)> {
     let mut keyed: Vec<_> = resources
         .iter()
-        .map(|r| (ObjectKey::of(kind, r.object.meta()), r))
+        .map(|r| (ObjectKey::of(kind, r.object.meta()), &**r))
         .collect();
     keyed.sort_by(|(key, given), (other_key, other)| age(key, given).cmp(&age(other_key, other)));
     let mut seen = BTreeSet::new();

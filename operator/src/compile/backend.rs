@@ -5,18 +5,79 @@ use std::net::{IpAddr, SocketAddr};
 
 use switchyard_crds::proxychain::{
     AddressFamilies, Backend as Spec, BackendProtocol, BackendTarget, Connect as ConnectSpec,
-    ProxyProtocolOut, Resolution as ResolutionSpec, WithoutAnswer,
+    ProxyProtocolOut, Resolution as ResolutionSpec, ServiceRef, WithoutAnswer,
 };
 use switchyard_snapshot::{Backend, Connect, Families, OnMissing, Resolution, SendProxy, Target};
 
 use super::FieldPath;
 use super::faults::Faults;
+use crate::endpoints::{NoEndpoints, ServiceId, Services};
 
 /// Where DNS is asked when a name server is given without a port.
 const DNS_PORT: u16 = 53;
 
+/// Where a chain's Services are looked up.
+#[derive(Clone, Copy)]
+pub struct Lookup<'a> {
+    /// Of the chain.
+    pub namespace: &'a str,
+    /// None: there is no cluster.
+    pub services: Option<&'a Services>,
+}
+
+impl Lookup<'_> {
+    /// A Service that is not there, or has no such port, has no endpoints until it is or has: the other backends serve.
+    fn target(self, spec: &ServiceRef, path: &FieldPath, faults: &mut Faults<'_>) -> Option<Target> {
+        let Some(services) = self.services else {
+            faults.unsupported(path.clone());
+            return None;
+        };
+        let id = ServiceId {
+            namespace: self.namespace.to_owned(),
+            name: spec.name.clone(),
+        };
+        let endpoints = services.endpoints(&id, spec.port).unwrap_or_else(|why| {
+            let (field, words) = match why {
+                NoEndpoints::Missing => (
+                    "name",
+                    format!("there is no Service {} in namespace {}", spec.name, self.namespace),
+                ),
+                NoEndpoints::NoSuchPort(ports) => {
+                    let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+                    let words = format!(
+                        "Service {} has no TCP port {}; it has: {}",
+                        spec.name,
+                        spec.port,
+                        ports.join(", ")
+                    );
+                    ("port", words)
+                }
+                NoEndpoints::External(name) => (
+                    "name",
+                    format!(
+                        "Service {} has type ExternalName and no endpoints: give the backend host {name} instead",
+                        spec.name
+                    ),
+                ),
+            };
+            faults.not_found(path.key(field), words);
+            Vec::new()
+        });
+        Some(Target::Endpoints {
+            service: spec.name.clone(),
+            port: spec.port,
+            endpoints,
+        })
+    }
+}
+
 /// `path` is where the list stands.
-pub fn compile_all(specs: &[Spec], path: &FieldPath, faults: &mut Faults<'_>) -> Vec<Backend> {
+pub fn compile_all(
+    specs: &[Spec],
+    path: &FieldPath,
+    services: Lookup<'_>,
+    faults: &mut Faults<'_>,
+) -> Vec<Backend> {
     if specs.is_empty() {
         faults.invalid(path.clone(), "a chain needs a backend");
     } else if specs.iter().all(|spec| spec.tier != 0) {
@@ -32,12 +93,12 @@ pub fn compile_all(specs: &[Spec], path: &FieldPath, faults: &mut Faults<'_>) ->
                 format!("another backend of this chain is named {:?}", spec.name),
             );
         }
-        compiled.extend(compile(spec, &path, faults));
+        compiled.extend(compile(spec, &path, services, faults));
     }
     compiled
 }
 
-fn compile(spec: &Spec, path: &FieldPath, faults: &mut Faults<'_>) -> Option<Backend> {
+fn compile(spec: &Spec, path: &FieldPath, services: Lookup<'_>, faults: &mut Faults<'_>) -> Option<Backend> {
     let Spec {
         name,
         // the target, together
@@ -64,8 +125,9 @@ fn compile(spec: &Spec, path: &FieldPath, faults: &mut Faults<'_>) -> Option<Bac
         Some(BackendTarget::Srv(name)) => Target::Srv {
             name: name.to_owned(),
         },
+        Some(BackendTarget::Service(service)) => services.target(service, &path.key("service"), faults)?,
         // `supported::NOT_BUILT_OF_CHAINS`
-        Some(BackendTarget::Service(_) | BackendTarget::DialIn(_)) => return None,
+        Some(BackendTarget::DialIn(_)) => return None,
         None => {
             faults.invalid(
                 path.clone(),

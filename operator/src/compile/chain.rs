@@ -1,14 +1,24 @@
 //! One chain by itself: every field that needs no other object.
 
-use switchyard_crds::ProxyChainSpec;
 use switchyard_crds::proxychain::{Balance as BalanceSpec, DrainVanished, Failback};
+use switchyard_crds::{ProxyChain, ProxyChainSpec};
 use switchyard_snapshot::{Balance, Chain, ChainId};
 
 use super::faults::Faults;
 use super::{FieldPath, ObjectKey, backend, failover, health};
+use crate::endpoints::Services;
 
 /// The chain, but for the listener that it hangs on, which is left empty here.
-pub fn compile(key: &ObjectKey, generation: i64, spec: &ProxyChainSpec, faults: &mut Faults<'_>) -> Chain {
+pub fn compile(
+    key: &ObjectKey,
+    object: &ProxyChain,
+    services: Option<&Services>,
+    faults: &mut Faults<'_>,
+) -> Chain {
+    let lookup = backend::Lookup {
+        namespace: &key.namespace,
+        services,
+    };
     let path = FieldPath::spec();
     let ProxyChainSpec {
         pool_ref: _, // `route`
@@ -28,12 +38,12 @@ pub fn compile(key: &ObjectKey, generation: i64, spec: &ProxyChainSpec, faults: 
         drain_vanished,
         suspend,
         remote,
-    } = spec;
+    } = &object.spec;
     let backends_path = path.key("backends");
     let compiled_backends = match remote {
         // It is refused, and a remote chain has no backends.
         Some(_) => Vec::new(),
-        None => backend::compile_all(backends, &backends_path, faults),
+        None => backend::compile_all(backends, &backends_path, lookup, faults),
     };
     if failover.failback == Failback::Scheduled && schedule.is_none() {
         faults.invalid(
@@ -46,7 +56,7 @@ pub fn compile(key: &ObjectKey, generation: i64, spec: &ProxyChainSpec, faults: 
             namespace: key.namespace.clone(),
             name: key.name.clone(),
         },
-        generation,
+        generation: object.metadata.generation.unwrap_or_default(),
         listener: String::new(),
         hostnames: compile_hostnames(hostnames),
         server_first: *server_first,

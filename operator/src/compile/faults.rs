@@ -9,6 +9,7 @@ pub struct Faults<'a> {
     object: ObjectKey,
     written: &'a Fields,
     refused: Vec<Refusal>,
+    unresolved: Vec<Refusal>,
 }
 
 impl<'a> Faults<'a> {
@@ -19,6 +20,7 @@ impl<'a> Faults<'a> {
             object,
             written,
             refused: Vec::new(),
+            unresolved: Vec::new(),
         };
         for field in not_built {
             faults.unsupported(field);
@@ -46,19 +48,30 @@ impl<'a> Faults<'a> {
     }
 
     /// All of them.
-    pub fn into_refusals(self) -> Vec<Refusal> {
+    pub fn into_refusals(mut self) -> Vec<Refusal> {
+        self.refused.append(&mut self.unresolved);
         self.refused
     }
 
     /// Refuses a field.
     pub fn refuse(&mut self, field: FieldPath, reason: Reason, message: impl Into<String>) {
-        let refusal = Refusal {
+        let refusal = self.refusal(field, reason, message.into());
+        self.refused.push(refusal);
+    }
+
+    /// A backend leads to nothing that is there: told, but the object is used.
+    pub fn not_found(&mut self, field: FieldPath, message: impl Into<String>) {
+        let refusal = self.refusal(field, Reason::BackendNotFound, message.into());
+        self.unresolved.push(refusal);
+    }
+
+    fn refusal(&self, field: FieldPath, reason: Reason, message: String) -> Refusal {
+        Refusal {
             object: self.object.clone(),
             field,
             reason,
-            message: message.into(),
-        };
-        self.refused.push(refusal);
+            message,
+        }
     }
 
     /// Breaks a rule.

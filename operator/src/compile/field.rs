@@ -76,6 +76,11 @@ impl Fields {
         fields
     }
 
+    /// The user wrote this field.
+    pub fn add(&mut self, field: &FieldPath) {
+        self.0.insert(field.pointer().to_owned());
+    }
+
     /// Whether the user wrote this field.
     pub fn has(&self, path: &FieldPath) -> bool {
         self.0.contains(path.pointer())

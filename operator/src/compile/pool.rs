@@ -1,6 +1,7 @@
 //! Pools: what holds for the whole pool, and its listeners.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use switchyard_crds::proxypool::{Affinity as AffinitySpec, AffinityBy, Drain, Snat};
 use switchyard_crds::{Kind, ProxyPool, ProxyPoolSpec};
@@ -21,7 +22,7 @@ pub struct CompiledPool {
 pub type Pools = BTreeMap<PoolId, Option<CompiledPool>>;
 
 /// Compiles each pool by itself, then settles which of those that share an access point are right.
-pub fn compile_pools(given: &[Given<ProxyPool>], profile: Profile, refused: &mut Vec<Refusal>) -> Pools {
+pub fn compile_pools(given: &[Arc<Given<ProxyPool>>], profile: Profile, refused: &mut Vec<Refusal>) -> Pools {
     let oldest_first = by_age(Kind::ProxyPool, given, refused);
     let conflicts = access::conflicts(&oldest_first);
     let mut pools = Pools::new();

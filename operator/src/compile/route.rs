@@ -53,8 +53,7 @@ fn attach_one(
     faults: &mut Faults<'_>,
 ) -> Option<(PoolId, Chain)> {
     let spec = &given.object.spec;
-    let generation = given.object.metadata.generation.unwrap_or_default();
-    let mut chain = chain::compile(key, generation, spec, faults);
+    let mut chain = chain::compile(key, &given.object, resources.services.as_ref(), faults);
     let Some(pool_ref) = &spec.pool_ref else {
         if spec.remote.is_none() {
             faults.invalid(

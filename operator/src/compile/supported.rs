@@ -12,12 +12,11 @@ use super::{FieldPath, Fields, Given, Note, ObjectKey, Resources};
 const NOT_BUILT_OF_POOLS: [&str; 4] = ["dns", "guests", "peers", "listeners[].forward"];
 
 /// The same for chains.
-const NOT_BUILT_OF_CHAINS: [&str; 7] = [
+const NOT_BUILT_OF_CHAINS: [&str; 6] = [
     "group",
     "priority",
     "redirect",
     "remote",
-    "backends[].service",
     "backends[].dialIn",
     "backends[].tls",
 ];
@@ -54,7 +53,7 @@ pub fn not_built(kind: Kind, written: &Fields) -> Vec<FieldPath> {
 
 /// The fields that users wrote and that have no effect outside a cluster.
 pub fn without_effect(resources: &Resources) -> Vec<Note> {
-    resources.pools.iter().flat_map(of_pool).collect()
+    resources.pools.iter().flat_map(|given| of_pool(given)).collect()
 }
 
 fn of_pool(given: &Given<ProxyPool>) -> Vec<Note> {

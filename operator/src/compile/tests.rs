@@ -23,19 +23,19 @@ fn add(resources: &mut Resources, document: &Value) {
     match document["kind"].as_str() {
         Some("ProxyPool") => {
             let object = serde_json::from_value(object).unwrap();
-            resources.pools.push(Given {
-                object,
+            resources.pools.push(Arc::new(Given {
+                object: Arc::new(object),
                 written,
                 order,
-            });
+            }));
         }
         Some("ProxyChain") => {
             let object = serde_json::from_value(object).unwrap();
-            resources.chains.push(Given {
-                object,
+            resources.chains.push(Arc::new(Given {
+                object: Arc::new(object),
                 written,
                 order,
-            });
+            }));
         }
         other => panic!("{other:?}"),
     }

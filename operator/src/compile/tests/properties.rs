@@ -162,10 +162,10 @@ proptest! {
             let written = Fields::written(document);
             // What breaks its type never comes here.
             if let Ok(object) = serde_json::from_value(document.clone()) {
-                resources.pools.push(Given { object, written: written.clone(), order: 0 });
+                resources.pools.push(Arc::new(Given { object: Arc::new(object), written: written.clone(), order: 0 }));
             }
             if let Ok(object) = serde_json::from_value(document.clone()) {
-                resources.chains.push(Given { object, written, order: 1 });
+                resources.chains.push(Arc::new(Given { object: Arc::new(object), written, order: 1 }));
             }
         }
         for profile in [Profile::Standalone, Profile::Cluster] {

@@ -1,0 +1,395 @@
+//! Everything that goes into snapshots, and who depends on whom. In: one change of one object after the other. Out: which pools
+//! (or chains that name none) must be compiled again, and what to compile them from.
+//!
+//! | what changed | what is compiled again |
+//! | --- | --- |
+//! | a pool: new, its spec, gone, no longer readable | it and its chains, and the pools that share its access point, before or after |
+//! | a chain: new, its spec, gone | the pool that it named before and the one that it names now |
+//! | a Service or slice that a chain names, so that its endpoints differ | the pools of those chains |
+//! | a Service or slice that nobody names | nothing |
+//! | a status, labels, annotations; a pod; the same thing again | nothing |
+
+mod change;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use kube::Resource;
+use kube::core::ObjectMeta;
+use switchyard_crds::proxychain::BackendTarget;
+use switchyard_crds::{Kind, ProxyChain, ProxyPool};
+use switchyard_snapshot::{ChainId, PoolId};
+
+use crate::compile::{Fields, Given, ObjectKey, Resources, pool_id};
+use crate::endpoints::{ServiceId, Services};
+use crate::pods::Pods;
+use crate::written::Defaults;
+
+pub use change::{Change, slim};
+
+/// What is compiled by itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unit {
+    /// A pool and its chains, whether or not the pool is there.
+    Pool(PoolId),
+    /// A chain that names no pool.
+    Chain(ChainId),
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pool(id) => write!(f, "pool {id}"),
+            Self::Chain(id) => write!(f, "chain {id}"),
+        }
+    }
+}
+
+/// Units that must be compiled again.
+pub type Dirty = BTreeSet<Unit>;
+
+/// Pools that share an access point: by namespace and name of that.
+type AccessPoint = (String, String);
+
+/// Everything that is known.
+#[derive(Debug)]
+pub struct Index {
+    defaults: Defaults,
+    pools: BTreeMap<PoolId, Arc<Given<ProxyPool>>>,
+    chains: BTreeMap<ChainId, Arc<Given<ProxyChain>>>,
+    /// Pools that do not fit their type.
+    unreadable: BTreeSet<PoolId>,
+    services: Services,
+    pods: Pods,
+    chains_of: BTreeMap<PoolId, BTreeSet<ChainId>>,
+    sharing: BTreeMap<AccessPoint, BTreeSet<PoolId>>,
+    named_by: BTreeMap<ServiceId, BTreeSet<ChainId>>,
+}
+
+impl Index {
+    /// Nothing is known.
+    ///
+    /// # Errors
+    /// Our own definitions cannot be read, which is a mistake of ours.
+    pub fn new(pods: Pods) -> Result<Self, String> {
+        Ok(Self {
+            defaults: Defaults::new()?,
+            pools: BTreeMap::new(),
+            chains: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
+            services: Services::default(),
+            pods,
+            chains_of: BTreeMap::new(),
+            sharing: BTreeMap::new(),
+            named_by: BTreeMap::new(),
+        })
+    }
+
+    /// Takes a change in; adds what depends on it to `dirty`.
+    pub fn apply(&mut self, change: Change, dirty: &mut Dirty) {
+        match change {
+            Change::Pool(pool) => self.set_pool(pool, dirty),
+            Change::PoolGone(id) => {
+                self.unreadable.remove(&id);
+                self.remove_pool(&id, dirty);
+                dirty.insert(Unit::Pool(id));
+            }
+            Change::PoolUnreadable(id) => {
+                self.remove_pool(&id, dirty);
+                if self.unreadable.insert(id.clone()) {
+                    dirty.insert(Unit::Pool(id));
+                }
+            }
+            Change::Chain(chain) => self.set_chain(chain, dirty),
+            Change::ChainGone(id) => self.remove_chain(&id, dirty),
+            Change::Service(id, definition) => {
+                if self.services.define(&id, definition) {
+                    self.endpoints_changed(&id, dirty);
+                }
+            }
+            Change::Slice { service, name, slice } => {
+                if self.services.slice(&service, &name, slice) {
+                    self.endpoints_changed(&service, dirty);
+                }
+            }
+            Change::Pod(metadata) => self.pods.set(&metadata),
+            Change::PodGone { namespace, name } => self.pods.gone(&namespace, &name),
+        }
+    }
+
+    /// How many pools, chains and Services there are.
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            pools: self.pools.len() + self.unreadable.len(),
+            chains: self.chains.len(),
+            services: self.services.len(),
+        }
+    }
+
+    /// A pool, if it is there and can be read.
+    pub fn pool(&self, id: &PoolId) -> Option<Arc<ProxyPool>> {
+        self.pools.get(id).map(|given| Arc::clone(&given.object))
+    }
+
+    /// Whether the pool is there, readable or not.
+    pub fn has_pool(&self, id: &PoolId) -> bool {
+        self.pools.contains_key(id) || self.unreadable.contains(id)
+    }
+
+    /// Every unit there is.
+    pub fn units(&self) -> Dirty {
+        let pools = self
+            .pools
+            .keys()
+            .chain(self.chains_of.keys())
+            .cloned()
+            .map(Unit::Pool);
+        let strays = self
+            .chains
+            .iter()
+            .filter(|(_, chain)| pool_of(&chain.object).is_none());
+        pools
+            .chain(strays.map(|(id, _)| Unit::Chain(id.clone())))
+            .collect()
+    }
+
+    /// The objects of a unit: those whose verdicts come of compiling it.
+    pub fn members(&self, unit: &Unit) -> Vec<Member<'_>> {
+        let pool = match unit {
+            Unit::Pool(id) => self.pools.get(id),
+            Unit::Chain(_) => None,
+        };
+        let pool = pool.map(|given| Member::of(Kind::ProxyPool, &*given.object));
+        let chains = self.chains_in(unit);
+        pool.into_iter()
+            .chain(chains.map(|given| Member::of(Kind::ProxyChain, &*given.object)))
+            .collect()
+    }
+
+    /// What a unit is compiled from: everything that its result depends on, and nothing else.
+    pub fn resources(&self, unit: &Unit) -> Resources {
+        let mut resources = Resources {
+            chains: self.chains_in(unit).cloned().collect(),
+            ..Resources::default()
+        };
+        if let Unit::Pool(id) = unit {
+            let pool = self.pools.get(id);
+            let sharing = pool
+                .and_then(|pool| self.sharing.get(&access_point(&pool.object)?))
+                .into_iter()
+                .flatten()
+                .filter_map(|id| self.pools.get(id));
+            resources.pools = sharing.cloned().collect();
+            if let Some(pool) = pool.filter(|pool| access_point(&pool.object).is_none()) {
+                resources.pools.push(Arc::clone(pool));
+            }
+            if self.unreadable.contains(id) {
+                resources
+                    .unreadable
+                    .insert(ObjectKey::pool(id), Fields::default());
+            }
+        }
+        let named: BTreeSet<ServiceId> = resources
+            .chains
+            .iter()
+            .flat_map(|chain| services_of(&chain.object))
+            .collect();
+        resources.services = Some(self.services.only(named.iter()));
+        resources
+    }
+
+    fn chains_in<'a>(&'a self, unit: &Unit) -> impl Iterator<Item = &'a Arc<Given<ProxyChain>>> + use<'a> {
+        let (of_pool, stray) = match unit {
+            Unit::Pool(id) => (self.chains_of.get(id), None),
+            Unit::Chain(id) => (None, self.chains.get(id)),
+        };
+        let of_pool = of_pool.into_iter().flatten();
+        of_pool.filter_map(|id| self.chains.get(id)).chain(stray)
+    }
+
+    fn set_pool(&mut self, pool: Arc<ProxyPool>, dirty: &mut Dirty) {
+        let id = pool_id(&pool.metadata);
+        let was_unreadable = self.unreadable.remove(&id);
+        if let Some(before) = self.pools.get_mut(&id)
+            && same_spec(&before.object.metadata, &pool.metadata)
+        {
+            let given = Given {
+                object: pool,
+                written: before.written.clone(),
+                order: 0,
+            };
+            *before = Arc::new(given);
+            return;
+        }
+        self.remove_pool(&id, dirty);
+        if was_unreadable {
+            dirty.insert(Unit::Pool(id.clone()));
+        }
+        if let Some(shared) = access_point(&pool) {
+            self.sharing.entry(shared.clone()).or_default().insert(id.clone());
+            self.sharing_changed(&shared, dirty);
+        }
+        let given = self.given(Kind::ProxyPool, pool, |pool| serde_json::to_value(&pool.spec));
+        self.pools.insert(id.clone(), given);
+        dirty.insert(Unit::Pool(id));
+    }
+
+    fn remove_pool(&mut self, id: &PoolId, dirty: &mut Dirty) {
+        let Some(before) = self.pools.remove(id) else {
+            return;
+        };
+        dirty.insert(Unit::Pool(id.clone()));
+        if let Some(shared) = access_point(&before.object) {
+            self.sharing_changed(&shared, dirty);
+            forget(&mut self.sharing, &shared, id);
+        }
+    }
+
+    fn sharing_changed(&self, shared: &AccessPoint, dirty: &mut Dirty) {
+        let pools = self.sharing.get(shared).into_iter().flatten();
+        dirty.extend(pools.cloned().map(Unit::Pool));
+    }
+
+    fn set_chain(&mut self, chain: Arc<ProxyChain>, dirty: &mut Dirty) {
+        let id = chain_id(&chain.metadata);
+        if let Some(before) = self.chains.get_mut(&id)
+            && same_spec(&before.object.metadata, &chain.metadata)
+        {
+            let given = Given {
+                object: chain,
+                written: before.written.clone(),
+                order: 0,
+            };
+            *before = Arc::new(given);
+            return;
+        }
+        self.remove_chain(&id, dirty);
+        dirty.insert(unit_of(&id, &chain));
+        if let Some(pool) = pool_of(&chain) {
+            self.chains_of.entry(pool).or_default().insert(id.clone());
+        }
+        for service in services_of(&chain) {
+            self.named_by.entry(service).or_default().insert(id.clone());
+        }
+        let given = self.given(Kind::ProxyChain, chain, |chain| serde_json::to_value(&chain.spec));
+        self.chains.insert(id, given);
+    }
+
+    fn remove_chain(&mut self, id: &ChainId, dirty: &mut Dirty) {
+        let Some(before) = self.chains.remove(id) else {
+            return;
+        };
+        dirty.insert(unit_of(id, &before.object));
+        if let Some(pool) = pool_of(&before.object) {
+            forget(&mut self.chains_of, &pool, id);
+        }
+        for service in services_of(&before.object) {
+            forget(&mut self.named_by, &service, id);
+        }
+    }
+
+    fn endpoints_changed(&self, service: &ServiceId, dirty: &mut Dirty) {
+        let chains = self.named_by.get(service).into_iter().flatten();
+        let units = chains.filter_map(|id| Some(unit_of(id, &self.chains.get(id)?.object)));
+        dirty.extend(units);
+    }
+
+    fn given<T>(
+        &self,
+        kind: Kind,
+        object: Arc<T>,
+        spec: impl FnOnce(&T) -> serde_json::Result<serde_json::Value>,
+    ) -> Arc<Given<T>> {
+        // what came as JSON can be written as JSON
+        let spec = spec(&object).unwrap_or_default();
+        Arc::new(Given {
+            written: self.defaults.written(kind, &spec),
+            object,
+            order: 0,
+        })
+    }
+}
+
+/// How much is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Pools, those that cannot be read included.
+    pub pools: usize,
+    /// Chains.
+    pub chains: usize,
+    /// Services, whether or not a chain names them.
+    pub services: usize,
+}
+
+/// An object of a unit.
+#[derive(Clone, Debug)]
+pub struct Member<'a> {
+    /// Which.
+    pub key: ObjectKey,
+    /// Its metadata.
+    pub meta: &'a ObjectMeta,
+}
+
+impl<'a> Member<'a> {
+    fn of<T: Resource>(kind: Kind, object: &'a T) -> Self {
+        Self {
+            key: ObjectKey::of(kind, object.meta()),
+            meta: object.meta(),
+        }
+    }
+}
+
+/// The API server counts a generation for each change of the spec, and no other; an object that was deleted and made again
+/// counts from one, but has another UID.
+fn same_spec(one: &ObjectMeta, other: &ObjectMeta) -> bool {
+    one.generation == other.generation && one.uid == other.uid && one.generation.is_some()
+}
+
+/// Identity of a chain by its metadata.
+pub fn chain_id(meta: &ObjectMeta) -> ChainId {
+    let PoolId { namespace, name } = pool_id(meta);
+    ChainId { namespace, name }
+}
+
+fn pool_of(chain: &ProxyChain) -> Option<PoolId> {
+    let pool = chain.spec.pool_ref.as_ref()?;
+    Some(PoolId {
+        namespace: chain.metadata.namespace.clone().unwrap_or_default(),
+        name: pool.name.clone(),
+    })
+}
+
+fn unit_of(id: &ChainId, chain: &ProxyChain) -> Unit {
+    pool_of(chain).map_or_else(|| Unit::Chain(id.clone()), Unit::Pool)
+}
+
+fn access_point(pool: &ProxyPool) -> Option<AccessPoint> {
+    let namespace = pool.metadata.namespace.clone().unwrap_or_default();
+    Some((namespace, pool.access_point_name()?.to_owned()))
+}
+
+fn services_of(chain: &ProxyChain) -> impl Iterator<Item = ServiceId> {
+    let namespace = chain.metadata.namespace.clone().unwrap_or_default();
+    let backends = chain.spec.backends.iter();
+    backends.filter_map(move |backend| match backend.target() {
+        Some(BackendTarget::Service(service)) => Some(ServiceId {
+            namespace: namespace.clone(),
+            name: service.name.clone(),
+        }),
+        _ => None,
+    })
+}
+
+/// Takes a value out of the set under a key, and an empty set out of the map.
+fn forget<K: Ord, V: Ord>(map: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
+    if let Some(values) = map.get_mut(key) {
+        values.remove(value);
+        if values.is_empty() {
+            map.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

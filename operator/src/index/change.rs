@@ -1,0 +1,51 @@
+//! One change of one object, small: what nobody needs is left behind.
+
+use std::sync::Arc;
+
+use kube::core::ObjectMeta;
+use switchyard_crds::{ProxyChain, ProxyPool};
+use switchyard_snapshot::{ChainId, PoolId};
+
+use crate::endpoints::{Definition, ServiceId, Slice};
+
+/// What happened to one object.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A pool is like this now.
+    Pool(Arc<ProxyPool>),
+    /// A pool is gone.
+    PoolGone(PoolId),
+    /// A pool is there but does not fit its type.
+    PoolUnreadable(PoolId),
+    /// A chain is like this now.
+    Chain(Arc<ProxyChain>),
+    /// A chain is gone, or does not fit its type.
+    ChainGone(ChainId),
+    /// A Service is like this now; none: it is gone.
+    Service(ServiceId, Option<Definition>),
+    /// A slice of a Service is like this now; none: it is gone.
+    Slice {
+        /// Whose.
+        service: ServiceId,
+        /// Which.
+        name: String,
+        /// What is in it.
+        slice: Option<Slice>,
+    },
+    /// A pod of a pool is like this now.
+    Pod(Box<ObjectMeta>),
+    /// A pod of a pool is gone, or is of no pool any more.
+    PodGone {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Leaves out what the operator never reads and what can be larger than all the rest: who wrote which field, and annotations,
+/// among them kubectl's copy of the whole object.
+pub fn slim(metadata: &mut ObjectMeta) {
+    metadata.managed_fields = None;
+    metadata.annotations = None;
+}

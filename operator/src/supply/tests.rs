@@ -1,0 +1,166 @@
+//! Changes in, publications and verdicts out.
+
+use serde_json::{Value, json};
+use switchyard_snapshot::{ChainId, ResourceId};
+
+use super::*;
+use crate::pods::Pods;
+
+struct Rig {
+    publisher: Publisher,
+    to: mpsc::Sender<Message>,
+    synced: watch::Receiver<bool>,
+    view: View,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// A supply fed by one watch that has not seen everything yet.
+fn rig() -> Rig {
+    let publisher = Publisher::new();
+    let board = Board::default();
+    let outlets = Outlets {
+        publisher: publisher.clone(),
+        verdicts: Verdicts::new(board.clone()),
+        board,
+    };
+    let supply = Supply::new(Index::new(Pods::default()).unwrap(), 1, outlets, Metrics::new());
+    let (to, inbox) = mpsc::channel(QUEUE);
+    Rig {
+        publisher,
+        to,
+        synced: supply.synced(),
+        view: supply.view(),
+        task: tokio::spawn(supply.run(inbox)),
+    }
+}
+
+fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, generation: i64, spec: &Value) -> Arc<T> {
+    let metadata = json!({"name": name, "namespace": "edge", "generation": generation, "uid": name});
+    let object =
+        json!({"apiVersion": "switchyard.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec});
+    Arc::new(serde_json::from_value(object).unwrap())
+}
+
+fn pool(generation: i64, protocol: &str) -> Message {
+    let spec = json!({"listeners": [{"name": "a", "port": 8443, "protocol": protocol}]});
+    Message::Change(Change::Pool(object("ProxyPool", "dmz", generation, &spec)))
+}
+
+fn chain(name: &str, generation: i64, host: &str) -> Message {
+    let spec = json!({
+        "poolRef": {"name": "dmz"}, "hostnames": [format!("{name}.example")],
+        "backends": [{"name": "one", "host": host, "port": 80}],
+    });
+    Message::Change(Change::Chain(object("ProxyChain", name, generation, &spec)))
+}
+
+fn id() -> PoolId {
+    PoolId {
+        namespace: "edge".into(),
+        name: "dmz".into(),
+    }
+}
+
+fn chain_id(name: &str) -> ChainId {
+    ChainId {
+        namespace: "edge".into(),
+        name: name.into(),
+    }
+}
+
+impl Rig {
+    async fn send(&self, messages: impl IntoIterator<Item = Message>) {
+        for message in messages {
+            self.to.send(message).await.unwrap();
+        }
+    }
+
+    /// Waits until everything that was sent has been taken in and settled; what is published then, by name.
+    async fn settled(self) -> (Publisher, View, Vec<String>) {
+        drop(self.to);
+        self.task.await.unwrap();
+        let versions = self.publisher.versions(&id());
+        let names = versions.keys().map(ToString::to_string).collect();
+        (self.publisher, self.view, names)
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_published_before_everything_is_known() {
+    let rig = rig();
+    rig.send([pool(1, "Auto"), chain("a", 1, "h")]).await;
+    let synced = rig.synced.clone();
+    let (_, _, published) = rig.settled().await;
+    assert_eq!(published, Vec::<String>::new());
+    assert!(!*synced.borrow());
+}
+
+#[tokio::test]
+async fn what_changes_is_published_and_what_does_not_keeps_its_version() {
+    let mut rig = rig();
+    rig.send([
+        chain("a", 1, "h"),
+        chain("b", 1, "h"),
+        pool(1, "Auto"),
+        Message::Synced,
+    ])
+    .await;
+    rig.synced.wait_for(|synced| *synced).await.unwrap();
+    let before = rig.publisher.versions(&id());
+    let names: Vec<String> = before.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["pool", "listener a", "chain edge/a", "chain edge/b"]);
+    rig.send([
+        chain("a", 2, "other"),
+        Message::Change(Change::ChainGone(chain_id("b"))),
+    ])
+    .await;
+    let (publisher, ..) = rig.settled().await;
+    let after = publisher.versions(&id());
+    assert_eq!(after[&ResourceId::Pool], before[&ResourceId::Pool]);
+    assert_ne!(
+        after[&ResourceId::Chain(chain_id("a"))],
+        before[&ResourceId::Chain(chain_id("a"))]
+    );
+    assert_eq!(after.len(), 3);
+}
+
+#[tokio::test]
+async fn a_pool_that_becomes_unusable_leaves_its_proxies_what_they_have() {
+    let rig = rig();
+    rig.send([
+        chain("a", 1, "h"),
+        pool(1, "Auto"),
+        Message::Synced,
+        pool(2, "HTTP"),
+    ])
+    .await;
+    rig.send([Message::Change(Change::PoolUnreadable(id()))]).await;
+    let (_, view, published) = rig.settled().await;
+    // the last of these took the place of all before it: nothing was compiled in between, or the pool alone was kept
+    assert!(published.is_empty() || published[0] == "pool", "{published:?}");
+    let compiled = view.compiled();
+    assert!(compiled.snapshots.is_empty());
+    let words: Vec<&str> = compiled
+        .refused
+        .iter()
+        .map(|refusal| refusal.message.as_str())
+        .collect();
+    assert_eq!(words, ["ProxyPool edge/dmz cannot be read"]);
+}
+
+#[tokio::test]
+async fn a_pool_that_is_gone_is_withdrawn() {
+    let mut rig = rig();
+    rig.send([chain("a", 1, "h"), pool(1, "Auto"), Message::Synced])
+        .await;
+    rig.synced.wait_for(|synced| *synced).await.unwrap();
+    rig.send([Message::Change(Change::PoolGone(id()))]).await;
+    let (_, view, published) = rig.settled().await;
+    assert_eq!(published, Vec::<String>::new());
+    let compiled = view.compiled();
+    assert_eq!(compiled.refused.len(), 1, "{:?}", compiled.refused);
+    assert_eq!(
+        compiled.refused[0].message,
+        "there is no ProxyPool dmz in namespace edge"
+    );
+}

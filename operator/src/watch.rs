@@ -1,0 +1,147 @@
+//! What the API server has, as it changes. In: one watch per kind and namespace. Out: changes for the index, pods for their
+//! cache, and word of each watch that has seen everything once.
+//!
+//! Nothing is taken for gone because a watch broke: only a complete new list shows what is missing from it. An object that
+//! does not fit its type stops nothing but itself.
+
+mod metrics;
+mod relist;
+mod source;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::Api;
+use kube::core::DeserializeGuard;
+use kube::runtime::utils::{Backoff, ResetTimerBackoff};
+use kube::runtime::{WatchStreamExt, watcher};
+use switchyard_crds::{ProxyChain, ProxyPool};
+use tokio::sync::mpsc;
+
+use crate::app::Tasks;
+use crate::context::Context;
+use crate::index::Change;
+use crate::pods::POOL_LABEL;
+pub use metrics::{Counters, Metrics};
+use relist::Relist;
+use source::Watched;
+
+/// The pause after the first error, doubled with each of a row.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// An API server that is gone is asked for this often, by each watch.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A watch that went well for so long begins with the shortest pause again.
+const CALM: Duration = Duration::from_secs(30);
+
+/// What a watch tells the task that keeps the index.
+#[derive(Debug)]
+pub enum Message {
+    /// An object changed.
+    Change(Change),
+    /// A watch has seen everything there is for the first time.
+    Synced,
+}
+
+/// Starts every watch there must be; says how many that are.
+pub fn spawn(context: &Context, counters: &Metrics, to: &mpsc::Sender<Message>, tasks: &mut Tasks) -> usize {
+    let everything = watcher::Config::default;
+    let of_pools = everything().labels(POOL_LABEL);
+    [
+        spawn_kind::<DeserializeGuard<ProxyPool>>(context, &everything(), counters, to, tasks),
+        spawn_kind::<DeserializeGuard<ProxyChain>>(context, &everything(), counters, to, tasks),
+        spawn_kind::<Service>(context, &everything(), counters, to, tasks),
+        spawn_kind::<EndpointSlice>(context, &everything(), counters, to, tasks),
+        spawn_kind::<Pod>(context, &of_pools, counters, to, tasks),
+    ]
+    .into_iter()
+    .sum()
+}
+
+fn spawn_kind<K: Watched>(
+    context: &Context,
+    config: &watcher::Config,
+    metrics: &Metrics,
+    to: &mpsc::Sender<Message>,
+    tasks: &mut Tasks,
+) -> usize {
+    let apis = context.scope.apis::<K>(&context.client);
+    let watches = apis.len();
+    for api in apis {
+        let watch = follow(api, config.clone(), metrics.of(K::NAME), to.clone());
+        let cancelled = tasks.cancelled();
+        tasks.spawn(K::NAME, async move {
+            tokio::select! {
+                () = watch => {}
+                () = cancelled.cancelled() => {}
+            }
+            Ok::<_, Infallible>(())
+        });
+    }
+    watches
+}
+
+/// Follows one watch until nobody listens any more.
+async fn follow<K: Watched>(
+    api: Api<K>,
+    config: watcher::Config,
+    counters: Counters,
+    to: mpsc::Sender<Message>,
+) {
+    let pauses = ResetTimerBackoff::new(Pauses::default(), CALM);
+    let mut events = watcher(api, config).backoff(pauses).boxed();
+    let mut relist = Relist::default();
+    let mut synced = false;
+    // the stream never ends by itself
+    while let Some(event) = events.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                counters.errors.inc();
+                tracing::warn!(kind = K::NAME, %error, "the watch is interrupted");
+                continue;
+            }
+        };
+        counters.events.inc();
+        let done = matches!(event, watcher::Event::InitDone);
+        for change in relist.take(event, &counters) {
+            if to.send(Message::Change(change)).await.is_err() {
+                return;
+            }
+        }
+        if done && !std::mem::replace(&mut synced, true) && to.send(Message::Synced).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Pauses that double, with jitter, so that all watches do not come back as one.
+#[derive(Debug, Default)]
+struct Pauses {
+    errors: u32,
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = FIRST_PAUSE
+            .saturating_mul(1 << self.errors.min(16))
+            .min(LONGEST_PAUSE);
+        self.errors = self.errors.saturating_add(1);
+        Some(pause.mul_f64(fastrand::f64().mul_add(0.5, 0.5)))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.errors = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests;
