@@ -1,0 +1,372 @@
+//! Everything that statuses depend on, and which of them may have changed. In: news of the board, activities of proxies,
+//! leadership, time. Out: objects to look at, and for one object what to write. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use kube::core::ObjectMeta;
+use switchyard_crds::proxychain::EndpointStatus;
+use switchyard_crds::{Kind, ProxyChain, ProxyChainStatus, ProxyPool};
+use switchyard_discovery::Hash;
+use switchyard_discovery::server::Activity;
+use switchyard_snapshot::{ChainId, PoolId, ResourceId};
+
+use super::board::{News, Object, Verdict, Versions};
+use super::fleet::Fleet;
+use super::proxies::{GRACE, Proxies, Touched};
+use super::writer::Draft;
+use super::{Workload, chain, events, pool};
+use crate::compile::{ObjectKey, pool_id};
+
+/// Everything that is known.
+#[derive(Debug, Default)]
+pub struct Desk {
+    /// As the watch has them.
+    objects: BTreeMap<ObjectKey, Object>,
+    /// As the API server has returned them to a write, which the watch may not have seen yet.
+    returned: HashMap<ObjectKey, Object>,
+    verdicts: HashMap<ObjectKey, Verdict>,
+    published: HashMap<PoolId, Versions>,
+    workloads: HashMap<PoolId, Workload>,
+    /// Chains that name the pool.
+    by_pool: HashMap<PoolId, BTreeSet<ObjectKey>>,
+    proxies: Proxies,
+    /// Since when this process leads.
+    leads_since: Option<Instant>,
+    /// The time that a new leader gives its proxies is over.
+    all_settled: bool,
+    /// Everybody of these pools has reported before that.
+    settled: BTreeSet<PoolId>,
+}
+
+/// What a look at an object has shown.
+#[derive(Clone, Debug)]
+pub enum Look {
+    /// Its status is right, or not enough is known.
+    Fine,
+    /// Only words have changed.
+    Words(Draft),
+    /// It must be written.
+    Changed(Draft),
+}
+
+/// Objects to look at.
+pub type Dirty = Vec<ObjectKey>;
+
+impl Desk {
+    /// This process leads from now on. Nothing is known of proxies yet: they connect and report anew.
+    pub fn lead(&mut self, now: Instant) -> Dirty {
+        self.proxies = Proxies::default();
+        self.settled.clear();
+        self.all_settled = false;
+        self.leads_since = Some(now);
+        self.objects.keys().cloned().collect()
+    }
+
+    /// It does not lead any more: what it knows of proxies is void, and somebody else writes.
+    pub fn follow(&mut self) {
+        self.proxies = Proxies::default();
+        self.leads_since = None;
+        self.returned.clear();
+    }
+
+    /// Takes in news. Deleted objects are told by `gone`.
+    pub fn take(&mut self, news: News, mut gone: impl FnMut(&ObjectKey)) -> Dirty {
+        let News {
+            objects,
+            verdicts,
+            published,
+            workloads,
+        } = news;
+        let mut dirty = Dirty::new();
+        for (key, object) in objects {
+            self.unhang(&key);
+            if let Some(object) = object {
+                if let Some(pool) = pool_of(&object) {
+                    self.by_pool.entry(pool).or_default().insert(key.clone());
+                }
+                self.objects.insert(key.clone(), object);
+                dirty.push(key);
+            } else {
+                self.objects.remove(&key);
+                self.returned.remove(&key);
+                self.verdicts.remove(&key);
+                gone(&key);
+            }
+        }
+        for (pool, versions) in published {
+            self.published(&pool, &versions, &mut dirty);
+        }
+        for (key, verdict) in verdicts {
+            if self.verdicts.get(&key) != Some(&verdict) {
+                self.verdicts.insert(key.clone(), verdict);
+                dirty.push(key);
+            }
+        }
+        for (pool, workload) in workloads {
+            let before = self.workloads.remove(&pool);
+            let counts = |workload: &Option<Workload>| workload.as_ref().map(|it| (it.replicas, it.ready));
+            let touched = Touched {
+                pool: before != workload,
+                all_chains: counts(&before) != counts(&workload),
+                chains: BTreeSet::new(),
+            };
+            if let Some(workload) = workload {
+                self.workloads.insert(pool.clone(), workload);
+            }
+            self.touch(&pool, touched, &mut dirty);
+            self.settle(&pool, &mut dirty);
+        }
+        dirty
+    }
+
+    /// A proxy did something.
+    pub fn activity(&mut self, activity: Activity, now: Instant) -> Dirty {
+        let mut dirty = Dirty::new();
+        let pool = activity.proxy.pool.clone();
+        let touched = self.proxies.handle(activity, now);
+        self.touch(&pool, touched, &mut dirty);
+        self.settle(&pool, &mut dirty);
+        dirty
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Instant) -> Dirty {
+        let mut dirty = Dirty::new();
+        for (pool, touched) in self.proxies.expire(now) {
+            self.touch(&pool, touched, &mut dirty);
+        }
+        if !self.all_settled && self.leads_since.is_some_and(|since| now >= since + GRACE) {
+            self.all_settled = true;
+            dirty.extend(self.objects.keys().cloned());
+        }
+        dirty
+    }
+
+    /// When [`Desk::tick`] has something to do.
+    pub fn next(&self) -> Option<Instant> {
+        let settles = self
+            .leads_since
+            .filter(|_| !self.all_settled)
+            .map(|since| since + GRACE);
+        [settles, self.proxies.expires_at()].into_iter().flatten().min()
+    }
+
+    /// The API server has the object so.
+    pub fn returned(&mut self, object: Object) {
+        self.returned.insert(object.key(), object);
+    }
+
+    /// Looks at an object.
+    pub fn look(&mut self, key: &ObjectKey, now: Instant, wall: Timestamp) -> Look {
+        let Some(object) = self.newest(key) else {
+            return Look::Fine;
+        };
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        let Some(verdict) = self.verdicts.get(key).filter(|verdict| verdict.uid == uid) else {
+            return Look::Fine;
+        };
+        match &object {
+            Object::Pool(pool) => self.look_at_pool(pool, verdict, now, wall),
+            Object::Chain(chain) => self.look_at_chain(chain, verdict, now, wall),
+        }
+    }
+
+    fn look_at_pool(&self, pool: &Arc<ProxyPool>, verdict: &Verdict, now: Instant, wall: Timestamp) -> Look {
+        let id = pool_id(&pool.metadata);
+        let fleet = self.fleet(&id, now);
+        let published = self.published.get(&id);
+        let versions: Vec<(&ResourceId, Hash)> = published
+            .into_iter()
+            .flat_map(|versions| versions.iter())
+            .filter(|(id, _)| !matches!(id, ResourceId::Chain(_)))
+            .map(|(id, version)| (id, *version))
+            .collect();
+        let status = pool::fold(&pool::Facts {
+            pool,
+            verdict,
+            versions: &versions,
+            workload: self.workloads.get(&id),
+            fleet: &fleet,
+            now: wall,
+        });
+        if pool.status.as_ref() == Some(&status) {
+            return Look::Fine;
+        }
+        let events = events::of_pool(&pool.status.clone().unwrap_or_default(), &status);
+        let mut pool = Arc::clone(pool);
+        Arc::make_mut(&mut pool).status = Some(status);
+        let object = Object::Pool(pool);
+        Look::Changed(Draft { object, events })
+    }
+
+    fn look_at_chain(
+        &self,
+        chain: &Arc<ProxyChain>,
+        verdict: &Verdict,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Look {
+        let pool = pool_of_chain(chain);
+        let id = chain::id_of(chain);
+        let published = pool.as_ref().and_then(|pool| self.published.get(pool));
+        let fleet = match &pool {
+            Some(pool) => self.fleet(pool, now),
+            None => Fleet::new(None, None, true, now),
+        };
+        let status = chain::fold(&chain::Facts {
+            chain,
+            verdict,
+            version: published.and_then(|versions| versions.get(&ResourceId::Chain(id)).copied()),
+            fleet: &fleet,
+            now: wall,
+        });
+        let old = chain.status.clone().unwrap_or_default();
+        if chain.status.as_ref() == Some(&status) {
+            return Look::Fine;
+        }
+        let words = chain.status.is_some() && without_words(&old) == without_words(&status);
+        let events = events::of_chain(&chain.spec, &old, &status);
+        let mut chain = Arc::clone(chain);
+        Arc::make_mut(&mut chain).status = Some(status);
+        let object = Object::Chain(chain);
+        let draft = Draft { object, events };
+        if words {
+            Look::Words(draft)
+        } else {
+            Look::Changed(draft)
+        }
+    }
+
+    /// Of what the watch has seen and what a write has returned the newer.
+    fn newest(&mut self, key: &ObjectKey) -> Option<Object> {
+        let watched = self.objects.get(key)?;
+        let Some(returned) = self.returned.get(key) else {
+            return Some(watched.clone());
+        };
+        if newer(returned.meta(), watched.meta()) {
+            return Some(returned.clone());
+        }
+        let watched = watched.clone();
+        self.returned.remove(key);
+        Some(watched)
+    }
+
+    fn fleet(&self, pool: &PoolId, now: Instant) -> Fleet<'_> {
+        let object = match self.objects.get(&pool_key(pool)) {
+            Some(Object::Pool(object)) => Some(object.as_ref()),
+            _ => None,
+        };
+        let counted = pool::counted(object, self.workloads.get(pool));
+        let settled = self.all_settled || self.settled.contains(pool);
+        Fleet::new(self.proxies.members(pool), counted, settled, now)
+    }
+
+    fn published(&mut self, pool: &PoolId, versions: &Versions, dirty: &mut Dirty) {
+        let before = if versions.is_empty() {
+            self.published.remove(pool)
+        } else {
+            self.published.insert(pool.clone(), Arc::clone(versions))
+        };
+        let before = before.unwrap_or_default();
+        let changed = |(id, version): &(&ResourceId, &Hash)| before.get(*id) != Some(*version);
+        let new = versions.iter().filter(changed).map(|(id, _)| id);
+        let gone = before.keys().filter(|id| !versions.contains_key(*id));
+        let touched = Touched::resources(new.chain(gone));
+        self.touch(pool, touched, dirty);
+    }
+
+    fn touch(&self, pool: &PoolId, touched: Touched, dirty: &mut Dirty) {
+        let Touched {
+            pool: itself,
+            all_chains,
+            chains,
+        } = touched;
+        if itself {
+            dirty.push(pool_key(pool));
+        }
+        if all_chains {
+            dirty.extend(self.by_pool.get(pool).into_iter().flatten().cloned());
+        }
+        dirty.extend(
+            chains
+                .into_iter()
+                .map(chain_key)
+                .filter(|key| self.objects.contains_key(key)),
+        );
+    }
+
+    /// Everybody of the pool may have reported: then nothing is waited for any longer.
+    fn settle(&mut self, pool: &PoolId, dirty: &mut Dirty) {
+        let Some(since) = self.leads_since else { return };
+        if self.all_settled || self.settled.contains(pool) || !self.fleet(pool, since).complete() {
+            return;
+        }
+        self.settled.insert(pool.clone());
+        self.touch(pool, Touched::everything(), dirty);
+    }
+
+    fn unhang(&mut self, key: &ObjectKey) {
+        let Some(pool) = self.objects.get(key).and_then(pool_of) else {
+            return;
+        };
+        if let Some(chains) = self.by_pool.get_mut(&pool) {
+            chains.remove(key);
+            if chains.is_empty() {
+                self.by_pool.remove(&pool);
+            }
+        }
+    }
+}
+
+fn pool_of(object: &Object) -> Option<PoolId> {
+    match object {
+        Object::Pool(_) => None,
+        Object::Chain(chain) => pool_of_chain(chain),
+    }
+}
+
+fn pool_of_chain(chain: &ProxyChain) -> Option<PoolId> {
+    let pool = chain.spec.pool_ref.as_ref()?;
+    Some(PoolId {
+        namespace: chain.metadata.namespace.clone().unwrap_or_default(),
+        name: pool.name.clone(),
+    })
+}
+
+fn pool_key(pool: &PoolId) -> ObjectKey {
+    ObjectKey {
+        kind: Kind::ProxyPool,
+        namespace: pool.namespace.clone(),
+        name: pool.name.clone(),
+    }
+}
+
+fn chain_key(ChainId { namespace, name }: ChainId) -> ObjectKey {
+    ObjectKey {
+        kind: Kind::ProxyChain,
+        namespace,
+        name,
+    }
+}
+
+/// Whether `one` is a newer version of the same object. Versions of one kind may be compared as numbers (Kubernetes API
+/// concepts, "Resource versions"); one that is none is taken to be older, and the API server says so if it is not.
+fn newer(one: &ObjectMeta, other: &ObjectMeta) -> bool {
+    let number = |meta: &ObjectMeta| meta.resource_version.as_ref()?.parse::<u64>().ok();
+    one.uid == other.uid && number(one) > number(other)
+}
+
+/// The status but for what is not worth a write of its own.
+fn without_words(status: &ProxyChainStatus) -> ProxyChainStatus {
+    let mut status = status.clone();
+    for EndpointStatus { reason, .. } in &mut status.endpoints {
+        reason.clear();
+    }
+    if let Some(redirect) = &mut status.redirect {
+        redirect.guests = 0;
+    }
+    status
+}

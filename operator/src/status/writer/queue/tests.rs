@@ -1,0 +1,180 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use switchyard_crds::Kind;
+
+use super::*;
+use crate::status::fixture::key;
+
+fn object(i: usize) -> ObjectKey {
+    key(Kind::ProxyChain, &format!("c{i}"))
+}
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+#[test]
+fn at_once_when_quiet_and_a_second_after_a_write() {
+    let (mut queue, start) = (Queue::default(), Instant::now());
+    queue.mark(&object(0), start);
+    assert_eq!(queue.pop(start), Some(object(0)));
+    // what changes while it is written has a turn of its own
+    queue.mark(&object(0), start + ms(5));
+    assert_eq!(queue.pop(start + ms(6)), None);
+    queue.finished(&object(0), Turn::Written, 0.0, start + ms(10));
+    assert_eq!(queue.next(), Some(start + ms(1010)));
+    assert_eq!(queue.pop(start + ms(1009)), None);
+    assert_eq!(queue.pop(start + ms(1010)), Some(object(0)));
+    queue.finished(&object(0), Turn::Idle, 0.0, start + ms(1010));
+    assert_eq!(queue.next(), None);
+    queue.mark(&object(0), start + ms(5000));
+    assert_eq!(queue.pop(start + ms(5000)), Some(object(0)));
+}
+
+#[test]
+fn one_object_waits_once_and_does_not_hold_up_others() {
+    let (mut queue, start) = (Queue::default(), Instant::now());
+    for _ in 0..1000 {
+        queue.mark(&object(0), start);
+    }
+    queue.mark(&object(1), start);
+    assert_eq!(queue.len(), 2);
+    assert_eq!(
+        (queue.pop(start), queue.pop(start), queue.pop(start)),
+        (Some(object(0)), Some(object(1)), None)
+    );
+}
+
+#[test]
+fn only_so_many_are_under_way() {
+    let (mut queue, start) = (Queue::default(), Instant::now());
+    for i in 0..=IN_FLIGHT {
+        queue.mark(&object(i), start);
+    }
+    let popped: Vec<_> = std::iter::from_fn(|| queue.pop(start)).collect();
+    assert_eq!(popped.len(), IN_FLIGHT);
+    assert_eq!(queue.next(), None, "nothing is due as long as nobody has ended");
+    queue.finished(&popped[0], Turn::Written, 0.0, start);
+    assert!(queue.pop(start).is_some());
+}
+
+#[test]
+fn failures_back_off_and_a_conflict_comes_back_soon() {
+    for (turn, waits) in [
+        (Turn::Failed, [1000, 2000, 4000, 8000, 16000, 30000, 30000]),
+        (Turn::Conflict, [20, 40, 80, 160, 320, 640, 1000]),
+    ] {
+        let (mut queue, mut now) = (Queue::default(), Instant::now());
+        queue.mark(&object(0), now);
+        for wait in waits {
+            assert_eq!(queue.pop(now), Some(object(0)));
+            queue.finished(&object(0), turn, 0.0, now);
+            assert_eq!(queue.next(), Some(now + ms(wait)));
+            now += ms(wait);
+        }
+    }
+}
+
+#[test]
+fn words_alone_wait_for_half_a_minute_and_news_do_not_wait_for_them() {
+    let (mut queue, start) = (Queue::default(), Instant::now());
+    queue.mark(&object(0), start);
+    queue.pop(start);
+    assert!(!queue.wrote_lately(&object(0), start));
+    queue.finished(&object(0), Turn::Written, 0.0, start);
+    assert!(queue.wrote_lately(&object(0), start + ms(29_999)));
+    queue.mark(&object(0), start + ms(2000));
+    queue.pop(start + ms(2000));
+    queue.finished(&object(0), Turn::Lazy, 0.0, start + ms(2000));
+    assert_eq!(queue.next(), Some(start + LAZY_PAUSE));
+    queue.mark(&object(0), start + ms(3000));
+    assert_eq!(
+        (queue.pop(start + ms(3000)), queue.next()),
+        (Some(object(0)), None)
+    );
+}
+
+#[test]
+fn what_is_gone_is_forgotten() {
+    let (mut queue, start) = (Queue::default(), Instant::now());
+    queue.mark(&object(0), start);
+    queue.forget(&object(0));
+    assert_eq!((queue.pop(start), queue.next()), (None, None));
+    queue.mark(&object(1), start);
+    queue.pop(start);
+    queue.forget(&object(1));
+    queue.finished(&object(1), Turn::Gone, 0.0, start);
+    assert_eq!(queue.entries.len(), 0);
+}
+
+/// What befalls the writer.
+#[derive(Clone, Debug)]
+enum Step {
+    Mark(usize),
+    Pass(u64),
+    End(usize, Turn),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let turn = prop_oneof![
+        4 => Just(Turn::Written),
+        2 => Just(Turn::Idle),
+        1 => Just(Turn::Lazy),
+        1 => Just(Turn::Conflict),
+        1 => Just(Turn::Failed),
+    ];
+    let step = prop_oneof![
+        4 => (0usize..4).prop_map(Step::Mark),
+        3 => (1u64..700).prop_map(Step::Pass),
+        4 => (0usize..4, turn).prop_map(|(i, turn)| Step::End(i, turn)),
+    ];
+    prop::collection::vec(step, 1..400)
+}
+
+proptest! {
+    /// Whatever changes, and however writes end, the API server never gets two writes of one object within a second; and no
+    /// change is left behind.
+    #[test]
+    fn never_two_writes_of_one_object_within_a_second(steps in steps()) {
+        let (mut queue, mut now) = (Queue::default(), Instant::now());
+        let mut under_way: BTreeMap<ObjectKey, Instant> = BTreeMap::new();
+        // a write that failed may have arrived
+        let mut last: BTreeMap<ObjectKey, Instant> = BTreeMap::new();
+        let mut changed: BTreeMap<ObjectKey, bool> = BTreeMap::new();
+        let mut steps = steps;
+        // in the end all is quiet: everything has had its turn
+        steps.extend((0..200).flat_map(|i| [Step::End(i % 4, Turn::Written), Step::Pass(300)]));
+        for step in steps {
+            match step {
+                Step::Mark(i) => {
+                    queue.mark(&object(i), now);
+                    changed.insert(object(i), true);
+                }
+                Step::Pass(milliseconds) => now += ms(milliseconds),
+                Step::End(i, turn) => {
+                    let key = object(i);
+                    if under_way.remove(&key).is_some() {
+                        if matches!(turn, Turn::Written | Turn::Failed) {
+                            last.insert(key.clone(), now);
+                        }
+                        if matches!(turn, Turn::Conflict | Turn::Failed | Turn::Lazy) {
+                            changed.insert(key.clone(), true);
+                        }
+                        queue.finished(&key, turn, 0.5, now);
+                    }
+                }
+            }
+            while let Some(key) = queue.pop(now) {
+                prop_assert!(!under_way.contains_key(&key), "two at one time");
+                if let Some(last) = last.get(&key) {
+                    prop_assert!(now >= *last + PAUSE, "{:?} after the last one", now - *last);
+                }
+                changed.insert(key.clone(), false);
+                under_way.insert(key, now);
+            }
+            prop_assert!(under_way.len() <= IN_FLIGHT);
+        }
+        prop_assert!(changed.values().all(|changed| !changed), "{:?}", changed);
+    }
+}
