@@ -3,10 +3,14 @@
 //! ```text
 //! watches ─► index ─► dirty pools ─► compile ─► publisher ─► stream (leader) ─► proxies
 //!                └──────────┴──────────► status (leader) ◄────── activity ◄───────┘
-//! lease ─► leadership: asked by everybody who writes or serves
+//!                                          ▲
+//! pools ─► controller (leader) ─► workloads┘      lease ─► leadership: asked by everybody who writes or serves
 //! ```
 
+mod parts;
+mod stream;
 mod tasks;
+mod told;
 
 pub use tasks::{Died, Tasks};
 
@@ -16,6 +20,7 @@ use std::time::Duration;
 use kube::{Client, Config};
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::{Admin, Audience, BindError};
 use crate::args::{Mistakes, RunArgs};
 use crate::context::Context;
 use crate::lease::Candidate;
@@ -38,6 +43,12 @@ pub enum Error {
     /// The client cannot be built from it.
     #[error("no client for the API server: {0}")]
     Client(#[from] kube::Error),
+    /// A port of ours is taken.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A part cannot be built.
+    #[error(transparent)]
+    Part(#[from] parts::Error),
     /// A task ended.
     #[error(transparent)]
     Died(#[from] Died),
@@ -49,6 +60,9 @@ pub enum Error {
 /// It cannot start, or one of its tasks ended.
 pub async fn run(args: RunArgs, cancelled: CancellationToken) -> Result<(), Error> {
     let settings = args.settings()?;
+    // before anything else: who asks early is told what is waited for
+    let health = Admin::bind(args.health_listen, Audience::Everyone).await?;
+    let admin = Admin::bind(args.admin_listen, Audience::Local).await?;
     let client = client().await?;
     let (candidate, leadership) = Candidate::new(
         client.clone(),
@@ -64,9 +78,13 @@ pub async fn run(args: RunArgs, cancelled: CancellationToken) -> Result<(), Erro
         version = env!("CARGO_PKG_VERSION"),
         "starting"
     );
+    let identities = settings.identities.clone();
     let context = Context::new(client, &args, settings, leadership);
     let mut tasks = Tasks::new(&cancelled);
-    start(&context, &args, &mut tasks);
+    let known = parts::start(&context, &args, identities, &mut tasks)?;
+    for (name, page) in [("health", health), ("admin", admin)] {
+        tasks.spawn(name, page.serve(known.clone(), tasks.cancelled()));
+    }
     // The lease outlives the tasks: it is given back only after the last of them has ended.
     let mut lease = Tasks::new(&CancellationToken::new());
     lease.spawn("lease", stand(candidate, lease.cancelled()));
@@ -77,16 +95,6 @@ pub async fn run(args: RunArgs, cancelled: CancellationToken) -> Result<(), Erro
     let stopped = tasks.stop().await;
     let resigned = lease.stop().await;
     Ok(ended.and(stopped).and(resigned)?)
-}
-
-/// Every task but the lease.
-fn start(context: &Context, args: &RunArgs, tasks: &mut Tasks) {
-    let _ = (context, args);
-    let cancelled = tasks.cancelled();
-    tasks.spawn("idle", async move {
-        cancelled.cancelled().await;
-        Ok::<_, Infallible>(())
-    });
 }
 
 async fn stand(mut candidate: Candidate, ended: CancellationToken) -> Result<(), Infallible> {

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::context::Scope;
+use crate::identity::{Lifetimes, Options};
 use crate::lease::Timing;
 
 /// Where the namespace of a pod stands inside it.
@@ -95,6 +96,37 @@ pub struct RunArgs {
     /// Who of several replicas leads.
     #[command(flatten)]
     pub lease: LeaseArgs,
+    /// Who proxies are.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+}
+
+/// Settings of identities.
+#[derive(Args, Clone, Debug)]
+pub struct IdentityArgs {
+    /// Secret of the operator's namespace in which it keeps its CA
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "switchyard-ca",
+        env = "SWITCHYARD_CA_SECRET"
+    )]
+    pub ca_secret: String,
+    /// Secret of the operator's namespace in which somebody else, such as cert-manager, keeps the CA that signs instead
+    #[arg(long, value_name = "NAME", env = "SWITCHYARD_CA_GIVEN_SECRET")]
+    pub ca_given_secret: Option<String>,
+    /// How long a CA of our own lives
+    #[arg(long, value_name = "DURATION", default_value = "8760h", value_parser = duration, env = "SWITCHYARD_CA_LIFETIME")]
+    pub ca_lifetime: Duration,
+    /// How long a new CA is published before it signs; at least the lifetime of a certificate
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration, env = "SWITCHYARD_CA_PROPAGATION")]
+    pub ca_propagation: Duration,
+    /// How long a proxy's certificate lives
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration, env = "SWITCHYARD_CERTIFICATE_LIFETIME")]
+    pub certificate_lifetime: Duration,
+    /// Issuer of the cluster's service account tokens (default: what the API server says of itself)
+    #[arg(long, value_name = "URL", env = "SWITCHYARD_TOKEN_ISSUER")]
+    pub token_issuer: Option<String>,
 }
 
 /// Settings of the lease.
@@ -127,7 +159,7 @@ pub struct LogArgs {
         long,
         global = true,
         value_name = "FILTER",
-        default_value = "info,kube_runtime=warn,kube_client=warn",
+        default_value = "info,kube_runtime=warn,kube_client=off",
         env = "SWITCHYARD_LOG"
     )]
     log: String,
@@ -163,6 +195,8 @@ pub struct Settings {
     pub discovery_address: String,
     /// Of the lease.
     pub timing: Timing,
+    /// Of identities.
+    pub identities: Options,
 }
 
 impl RunArgs {
@@ -194,23 +228,59 @@ impl RunArgs {
             self.lease.lease_retry_period,
         );
         let timing = timing.map_err(|why| mistakes.push(why)).ok();
-        match (namespace, timing) {
-            (Some(namespace), Some(timing)) if mistakes.is_empty() => Ok(Settings {
-                discovery_address: self.discovery_address.clone().unwrap_or_else(|| {
-                    format!(
-                        "switchyard-operator.{namespace}.svc:{}",
-                        self.discovery_listen.port()
-                    )
-                }),
-                namespace,
-                // a restarted container is another process: it must not take its predecessor's term for its own
-                identity: format!("{pod_name}_{:016x}", fastrand::u64(..)),
-                scope: Scope::of(namespaces),
-                timing,
-            }),
+        let lifetimes = Lifetimes::new(
+            self.identity.ca_lifetime,
+            self.identity.ca_propagation,
+            self.identity.certificate_lifetime,
+        );
+        let lifetimes = lifetimes.map_err(|why| mistakes.push(why)).ok();
+        let service = |namespace: &str| {
+            format!(
+                "switchyard-operator.{namespace}.svc:{}",
+                self.discovery_listen.port()
+            )
+        };
+        let given = self.discovery_address.clone();
+        let discovery_address = given.or_else(|| namespace.as_deref().map(service));
+        let server_name = discovery_address.as_deref().and_then(host_of);
+        if discovery_address.is_some() && server_name.is_none() {
+            mistakes.push("--discovery-address must be HOST:PORT".to_owned());
+        }
+        match (namespace, timing, lifetimes, discovery_address, server_name) {
+            (Some(namespace), Some(timing), Some(lifetimes), Some(discovery_address), Some(server_name))
+                if mistakes.is_empty() =>
+            {
+                Ok(Settings {
+                    discovery_address,
+                    identities: Options {
+                        namespace: namespace.clone(),
+                        secret: self.identity.ca_secret.clone(),
+                        given_secret: self.identity.ca_given_secret.clone(),
+                        server_names: vec![server_name],
+                        lifetimes,
+                        issuer: self.identity.token_issuer.clone(),
+                    },
+                    namespace,
+                    // a restarted container is another process: it must not take its predecessor's term for its own
+                    identity: format!("{pod_name}_{:016x}", fastrand::u64(..)),
+                    scope: Scope::of(namespaces),
+                    timing,
+                })
+            }
             _ => Err(Mistakes(mistakes)),
         }
     }
+}
+
+/// The host of `HOST:PORT`, an IPv6 address without its brackets.
+fn host_of(address: &str) -> Option<String> {
+    let (host, port) = address.rsplit_once(':')?;
+    port.parse::<u16>().ok()?;
+    let host = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    (!host.is_empty()).then(|| host.to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -42,6 +42,7 @@ impl Context {
             scope,
             discovery_address,
             timing: _,
+            identities: _,
         } = settings;
         let reporter = Reporter {
             controller: FIELD_MANAGER.to_owned(),

@@ -1,5 +1,5 @@
 //! Who of several replicas leads. In: a Lease of `coordination.k8s.io` that all of them see. Out: [`Leadership`], which every
-//! writer asks before it writes.
+//! writer asks before it writes, and whoever serves proxies before it serves.
 //!
 //! The decision is `election`, pure; this drives it with requests, each of which has a timeout.
 
@@ -8,7 +8,7 @@ mod follow;
 mod record;
 
 pub use election::Timing;
-pub use follow::{Leadership, while_leading};
+pub use follow::{Leadership, Role, terms};
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use election::{Election, Step, Wrote};
+use election::{Election, Standing, Step, Wrote};
 
 /// No request about the lease is waited for longer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ pub struct Candidate {
     leases: Api<Lease>,
     name: String,
     election: Election,
-    valid_until: watch::Sender<Option<Instant>>,
+    standing: watch::Sender<Standing>,
 }
 
 impl Candidate {
@@ -40,12 +40,14 @@ impl Candidate {
         identity: String,
         timing: Timing,
     ) -> (Self, Leadership) {
-        let (valid_until, receiver) = watch::channel(None);
+        let now = Instant::now();
+        let election = Election::new(identity, timing, now);
+        let (standing, receiver) = watch::channel(election.standing(now));
         let candidate = Self {
             leases: Api::namespaced(client, namespace),
             name: name.to_owned(),
-            election: Election::new(identity, timing, Instant::now()),
-            valid_until,
+            election,
+            standing,
         };
         (candidate, Leadership::new(receiver))
     }
@@ -56,7 +58,7 @@ impl Candidate {
             () = self.stand() => {}
             () = cancelled.cancelled() => {}
         }
-        self.valid_until.send_replace(None);
+        self.standing.send_modify(|standing| standing.leads_until = None);
     }
 
     async fn stand(&mut self) {
@@ -78,10 +80,11 @@ impl Candidate {
     }
 
     fn publish(&self) {
-        let now = self.election.valid_until(Instant::now());
-        self.valid_until.send_if_modified(|before| {
-            if before.is_some() != now.is_some() {
-                tracing::info!(leads = now.is_some(), lease = self.name, "leadership");
+        let now = self.election.standing(Instant::now());
+        self.standing.send_if_modified(|before| {
+            let leads = now.leads_until.is_some();
+            if before.leads_until.is_some() != leads {
+                tracing::info!(leads, lease = self.name, "leadership");
             }
             std::mem::replace(before, now) != now
         });

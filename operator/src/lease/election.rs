@@ -6,6 +6,9 @@
 //! record was written; and taking it fails if the record has changed meanwhile (the API server compares resource versions).
 //! Wall clocks play no part, so they may jump; clocks must only run at about the same rate. Whoever was stopped finds its
 //! term over by its own clock before it can ask anybody. The rule is void if somebody deletes the Lease under a leader.
+//!
+//! Serving proxies is another matter than writing: a replica that has not heard of the lease for a whole `duration` cannot know
+//! of a leader, and one that led and heard of no successor goes on. So without an API server proxies are served all the same.
 
 use std::time::{Duration, Instant};
 
@@ -116,6 +119,15 @@ enum Seen {
     Record(Record, Instant),
 }
 
+/// Where a candidate stands, as far as others must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// It leads until then.
+    pub(super) leads_until: Option<Instant>,
+    /// It leaves proxies to another replica until then; none: it does not.
+    pub(super) aside_until: Option<Instant>,
+}
+
 /// One candidate.
 #[derive(Clone, Debug)]
 pub(super) struct Election {
@@ -126,6 +138,9 @@ pub(super) struct Election {
     held_before: bool,
     /// This process leads until then, unless it renews.
     valid_until: Option<Instant>,
+    /// The lease is known to be another's, or nobody's; until then that is taken to be so. None: it was ours when it was
+    /// last heard of.
+    aside_until: Option<Instant>,
     next_at: Instant,
 }
 
@@ -137,7 +152,16 @@ impl Election {
             seen: Seen::Nothing,
             held_before: false,
             valid_until: None,
+            aside_until: Some(now + timing.duration),
             next_at: now,
+        }
+    }
+
+    /// Where this process stands.
+    pub(super) fn standing(&self, now: Instant) -> Standing {
+        Standing {
+            leads_until: self.valid_until(now),
+            aside_until: self.aside_until,
         }
     }
 
@@ -211,6 +235,7 @@ impl Election {
             // somebody forced it, against the rule
             self.valid_until = None;
         }
+        self.aside_until = (!mine).then(|| now + self.timing.duration);
         self.seen = match (record, &self.seen) {
             (None, Seen::Missing(since)) => Seen::Missing(*since),
             (None, _) => Seen::Missing(now),
@@ -235,6 +260,7 @@ impl Election {
                 let mine = record.holder.as_deref() == Some(&self.identity);
                 // counted from the moment of sending: the record may have been written right then
                 self.valid_until = mine.then(|| sent + self.timing.renew_deadline);
+                self.aside_until = (!mine).then(|| now + self.timing.duration);
                 self.seen = Seen::Record(record, now);
                 self.next_at = sent + self.pause();
             }

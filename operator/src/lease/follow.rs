@@ -1,65 +1,111 @@
-//! Whether this process leads, for those who must know. In: until when the lease holds. Out: a question that can be asked
-//! at any moment, and tasks that run only while the answer is yes.
+//! Whether this process leads, for those who must know. In: where the candidate stands. Out: questions that can be asked at
+//! any moment, and tasks that run only while the answer is yes.
 
 use std::future::Future;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::election::Standing;
+
+/// What a replica does that not all of them may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Writes to the API server. There is one at most.
+    Leader,
+    /// Serves proxies: the leader, and any replica that cannot know of one because the API server is out of its reach.
+    Server,
+}
+
 /// Whether this process leads. Clones agree.
 #[derive(Clone, Debug)]
-pub struct Leadership(watch::Receiver<Option<Instant>>);
+pub struct Leadership(watch::Receiver<Standing>);
 
 impl Leadership {
-    pub(super) fn new(valid_until: watch::Receiver<Option<Instant>>) -> Self {
-        Self(valid_until)
+    pub(super) fn new(standing: watch::Receiver<Standing>) -> Self {
+        Self(standing)
     }
 
     /// A process that always leads: for tests and for tools that stand alone.
     pub fn alone() -> Self {
-        let far = Instant::now() + std::time::Duration::from_secs(1 << 32);
-        Self(watch::channel(Some(far)).1)
+        let far = Instant::now() + Duration::from_secs(1 << 32);
+        Self(
+            watch::channel(Standing {
+                leads_until: Some(far),
+                aside_until: None,
+            })
+            .1,
+        )
     }
 
-    /// Right now. A process that was stopped and goes on learns by its own clock that its term is over, whatever its other
-    /// tasks have noticed: ask right before each write.
+    /// Whether it writes, right now. A process that was stopped and goes on learns by its own clock that its term is over,
+    /// whatever its other tasks have noticed: ask right before each write.
     pub fn holds(&self) -> bool {
-        self.0.borrow().is_some_and(|until| Instant::now() < until)
+        self.is(Role::Leader)
     }
 
-    /// Waits until this process leads.
-    pub async fn acquired(&mut self) {
-        while !self.holds() {
+    /// Whether it serves proxies without leading: it has not heard from the API server for longer than a lease lasts.
+    pub fn stands_in(&self) -> bool {
+        self.is(Role::Server) && !self.is(Role::Leader)
+    }
+
+    fn is(&self, role: Role) -> bool {
+        let standing = *self.0.borrow();
+        let now = Instant::now();
+        let leads = standing.leads_until.is_some_and(|until| now < until);
+        let aside = standing.aside_until.is_some_and(|until| now < until);
+        match role {
+            Role::Leader => leads,
+            Role::Server => leads || !aside,
+        }
+    }
+
+    /// Waits until this process has the role.
+    pub async fn begins(&mut self, role: Role) {
+        while !self.is(role) {
+            let standing = *self.0.borrow_and_update();
+            let by_itself = standing.aside_until.filter(|_| role == Role::Server);
+            self.change(by_itself).await;
+        }
+    }
+
+    /// Waits until this process does not have the role.
+    pub async fn ends(&mut self, role: Role) {
+        while self.is(role) {
+            let standing = *self.0.borrow_and_update();
+            let by_itself = standing.leads_until.filter(|_| role == Role::Leader);
+            self.change(by_itself).await;
+        }
+    }
+
+    /// Waits until the candidate stands elsewhere, or until then.
+    async fn change(&mut self, until: Option<Instant>) {
+        let changed = async {
             if self.0.changed().await.is_err() {
                 // the candidate is gone with the process
                 std::future::pending::<()>().await;
             }
-        }
-    }
-
-    /// Waits until this process does not lead.
-    pub async fn lost(&mut self) {
-        loop {
-            let until = *self.0.borrow_and_update();
-            let Some(until) = until.filter(|until| Instant::now() < *until) else {
-                return;
-            };
-            tokio::select! {
-                () = tokio::time::sleep_until(until.into()) => {}
-                Ok(()) = self.0.changed() => {}
-            }
+        };
+        match until {
+            Some(until) => drop(tokio::time::timeout_at(until.into(), changed).await),
+            None => changed.await,
         }
     }
 }
 
-/// Runs `task` whenever this process leads. Losing the lease cancels the token that the task was given and drops the task at
-/// once; getting it again starts a new one. Ends when `cancelled`, or with what the task returns.
+/// How long a task may take to end after its term has ended. The lease leaves so much between two terms.
+const END_WITHIN: Duration = Duration::from_secs(1);
+
+/// Runs `task` whenever this process has the role. Losing it cancels the token that the task was given: it shall write nothing
+/// from then on, and end; who takes longer than a second is dropped. Getting it again starts a new one. Ends when
+/// `cancelled`, the task first, or with what the task returns.
 ///
 /// # Errors
 /// Those of the task.
-pub async fn while_leading<F, T, E>(
+pub async fn terms<F, T, E>(
     mut leadership: Leadership,
+    role: Role,
     cancelled: CancellationToken,
     mut task: F,
 ) -> Result<(), E>
@@ -69,17 +115,21 @@ where
 {
     loop {
         tokio::select! {
-            () = leadership.acquired() => {}
+            () = leadership.begins(role) => {}
             () = cancelled.cancelled() => return Ok(()),
         }
         let term = cancelled.child_token();
-        let ended = term.clone().drop_guard();
+        let running = task(term.clone());
+        tokio::pin!(running);
         tokio::select! {
             // biased: whoever has lost the lease does not go on because it has just something to do
             biased;
-            () = leadership.lost() => {}
-            result = task(term) => return result,
+            () = leadership.ends(role) => {}
+            result = &mut running => return result,
         }
-        drop(ended);
+        term.cancel();
+        if let Ok(result) = tokio::time::timeout(END_WITHIN, running).await {
+            result?;
+        }
     }
 }

@@ -166,6 +166,44 @@ fn failed_renewals_end_the_term_in_time_and_a_lost_one_is_looked_into() {
     assert_eq!(election.valid_until(looked), None);
 }
 
+/// Who leaves proxies to another replica, and until when.
+#[test]
+fn without_an_api_server_whoever_cannot_know_of_a_leader_stands_in() {
+    let now = Instant::now();
+    let aside = |election: &Election, at: Instant| election.standing(at).aside_until;
+    let mut follower = Election::new("b".into(), timing(), now);
+    assert_eq!(
+        aside(&follower, now),
+        Some(now + secs(15)),
+        "it has not looked yet"
+    );
+    follower.read(Some(held_by("a", 1)), now + secs(3));
+    follower.failed(now + secs(9));
+    assert_eq!(
+        aside(&follower, now + secs(9)),
+        Some(now + secs(18)),
+        "a failure tells nothing"
+    );
+
+    let mut leader = leader(now);
+    assert_eq!(aside(&leader, now), None);
+    leader.wrote(Wrote::Unknown, now + secs(2), now + secs(7));
+    leader.failed(now + secs(11));
+    assert_eq!(leader.next(now + secs(12)), Step::Read);
+    let standing = leader.standing(now + secs(12));
+    assert_eq!(
+        (standing.leads_until, standing.aside_until),
+        (None, None),
+        "it knows of no successor"
+    );
+    leader.read(Some(held_by("b", 5)), now + secs(60));
+    assert_eq!(
+        aside(&leader, now + secs(60)),
+        Some(now + secs(75)),
+        "now it does"
+    );
+}
+
 #[test]
 fn giving_back_writes_nobody_and_only_by_the_holder() {
     let start = Instant::now();
