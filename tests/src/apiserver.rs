@@ -118,6 +118,14 @@ impl ControlPlane {
         self.runtime.block_on(task)
     }
 
+    /// Runs a task beside the test.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.runtime.spawn(task)
+    }
+
     /// A client of this user. It tries nothing twice: what an API server
     /// answers is what a test sees.
     ///
@@ -270,6 +278,26 @@ impl ControlPlane {
     pub fn restart(&self) {
         self.stop();
         self.start_again();
+    }
+
+    /// Has etcd forget every revision but the newest: who wants to watch from
+    /// an older one is told that it is gone (410), and begins anew.
+    ///
+    /// # Panics
+    /// When etcd refuses.
+    pub fn compact(&self) {
+        // The gateway of etcd's gRPC API: numbers are text there.
+        let post = |path: &str, body: String| {
+            let url = format!("http://127.0.0.1:{}/v3/kv/{path}", self.etcd_at);
+            tool::output(Command::new("curl").args(["-sSf", "-d", &body, &url]))
+        };
+        let answer = post("range", r#"{"key": "AA=="}"#.to_owned());
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+        let revision = answer["header"]["revision"].as_str().expect("a revision");
+        post(
+            "compaction",
+            format!(r#"{{"revision": "{revision}", "physical": true}}"#),
+        );
     }
 
     /// Starts kube-controller-manager with what tests need of it: workloads

@@ -121,6 +121,11 @@ impl Backend {
         &self.name
     }
 
+    /// The machine it runs on.
+    pub fn host(&self) -> Host {
+        self.host.clone()
+    }
+
     /// Where it listens, at its host's first address.
     pub fn address(&self) -> SocketAddr {
         self.host.at(self.port)

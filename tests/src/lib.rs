@@ -16,6 +16,7 @@
     reason = "a test harness fails a test by panicking, and puts text together where speed is nothing"
 )]
 
+pub mod admin;
 pub mod apiserver;
 pub mod backend;
 pub mod client;
@@ -24,7 +25,9 @@ pub mod eventually;
 pub mod greeting;
 pub mod lab;
 pub mod manifest;
+pub mod member;
 pub mod netns;
+pub mod operator;
 pub mod process;
 pub mod suite;
 pub mod switchyard;

@@ -5,37 +5,28 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
 use nix::sys::signal::Signal;
-use serde::Deserialize;
 use serde_json::Value;
-use tokio::net::TcpStream;
 
+use crate::admin::Admin;
 use crate::backend::binary;
-use crate::eventually::eventually;
 use crate::lab::Host;
 use crate::manifest::NAMESPACE;
 use crate::process::Program;
 
-mod admin;
-
-pub use admin::{Active, ChainState, Endpoint, Metrics};
+pub use crate::admin::{Active, ChainState, Endpoint, Metrics, PORT as ADMIN_PORT};
 
 /// Names the program under test; else it is looked for beside the tests.
 pub const BINARY: &str = "SWITCHYARD_BIN";
 
-/// Port of the admin endpoints, on loopback.
-pub const ADMIN_PORT: u16 = 17000;
-
 const ACCESS_LOG: &str = "access.log";
 
-/// Time for the program to start, and for one admin request.
+/// Time for the program to start.
 const SOON: Duration = Duration::from_secs(10);
 
 /// Where the program under test is.
@@ -109,9 +100,10 @@ impl Plan {
     }
 }
 
-/// A running `switchyard run`; killed on drop.
+/// A running `switchyard run`; killed on drop. Its admin endpoints are those of [`Admin`].
 pub struct Switchyard {
     host: Host,
+    admin: Admin,
     plan: Plan,
     manifests: PathBuf,
     program: Program,
@@ -132,6 +124,7 @@ impl Switchyard {
         let program = launch(host, &plan, &manifests);
         let mut proxy = Self {
             host: host.clone(),
+            admin: Admin::new(host, NAMESPACE),
             plan,
             manifests,
             program,
@@ -161,18 +154,6 @@ impl Switchyard {
         self.program.await_port(ADMIN_PORT, SOON);
     }
 
-    /// Awaits 200 from `/readyz`.
-    ///
-    /// # Panics
-    /// When it does not come `within` the time.
-    #[track_caller]
-    pub fn await_ready(&self, within: Duration) {
-        eventually("/readyz answers 200", within, || match self.get("/readyz")? {
-            (200, _) => Ok(()),
-            (status, body) => Err(format!("{status}: {body}")),
-        });
-    }
-
     /// Writes a file of manifests, whole (rename), new or over the old one.
     pub fn write(&self, name: &str, manifests: &str) {
         replace(&self.manifests, name, manifests);
@@ -187,101 +168,6 @@ impl Switchyard {
     pub fn remove(&self, name: &str) {
         let path = self.manifests.join(name);
         fs::remove_file(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    }
-
-    /// GET from the admin port: status and body.
-    pub fn get(&self, path: &str) -> Result<(u16, String), String> {
-        let path = path.to_owned();
-        let get = async move { tokio::time::timeout(SOON, get(&path)).await };
-        match self.host.block_on(get) {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {SOON:?}")),
-        }
-    }
-
-    /// GET of JSON.
-    ///
-    /// # Panics
-    /// When the answer is not 200 with JSON.
-    #[track_caller]
-    pub fn json(&self, path: &str) -> Value {
-        match self.get(path) {
-            Ok((200, body)) => {
-                serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
-            }
-            other => panic!("{path}: {other:?}"),
-        }
-    }
-
-    /// What `/endpoints` says of the chain `name`.
-    ///
-    /// # Panics
-    /// When it does not know that chain, or says it in other words.
-    #[track_caller]
-    pub fn chain(&self, name: &str) -> ChainState {
-        self.find_chain(name).unwrap_or_else(|why| panic!("{why}"))
-    }
-
-    /// As [`Switchyard::chain`], for chains that may be missing.
-    pub fn find_chain(&self, name: &str) -> Result<ChainState, String> {
-        #[derive(Deserialize)]
-        struct Endpoints {
-            chains: Vec<ChainState>,
-        }
-        let (status, body) = self.get("/endpoints")?;
-        let all: Endpoints =
-            serde_json::from_str(&body).map_err(|error| format!("/endpoints: {status}: {error}: {body}"))?;
-        let wanted = format!("{NAMESPACE}/{name}");
-        let found = all.chains.into_iter().find(|chain| chain.chain == wanted);
-        found.ok_or_else(|| format!("no chain {wanted} in {body}"))
-    }
-
-    /// Awaits that `check` accepts the state of the chain `name`.
-    ///
-    /// # Panics
-    /// When it does not `within` the time; the last state is told.
-    #[track_caller]
-    pub fn await_chain(
-        &self,
-        name: &str,
-        what: &str,
-        within: Duration,
-        check: impl Fn(&ChainState) -> bool,
-    ) -> ChainState {
-        eventually(&format!("chain {name}: {what}"), within, || {
-            let state = self.find_chain(name)?;
-            if check(&state) {
-                Ok(state)
-            } else {
-                Err(format!("{state:#?}"))
-            }
-        })
-    }
-
-    /// Awaits that the chain's endpoints in state Serving are `addresses`
-    /// (in any order) and no others.
-    ///
-    /// # Panics
-    /// As [`Switchyard::await_chain`].
-    #[track_caller]
-    pub fn await_serving(&self, name: &str, addresses: &[SocketAddr], within: Duration) {
-        let mut wanted: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        wanted.sort();
-        let what = format!("serving are {wanted:?}");
-        self.await_chain(name, &what, within, |state| state.serving() == wanted);
-    }
-
-    /// The metrics.
-    ///
-    /// # Panics
-    /// When `/metrics` does not answer 200.
-    #[track_caller]
-    pub fn metrics(&self) -> Metrics {
-        match self.get("/metrics") {
-            Ok((200, text)) => Metrics::parse(&text),
-            other => panic!("/metrics: {other:?}"),
-        }
     }
 
     /// Listening sockets of its host, by inode.
@@ -329,6 +215,14 @@ impl Switchyard {
     pub fn command(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = self.host.command(&program().to_string_lossy());
         finish(command.args(arguments))
+    }
+}
+
+impl Deref for Switchyard {
+    type Target = Admin;
+
+    fn deref(&self) -> &Admin {
+        &self.admin
     }
 }
 
@@ -382,18 +276,4 @@ fn finish(command: &mut Command) -> (Option<i32>, String, String) {
         String::from_utf8_lossy(&done.stdout).into_owned(),
         String::from_utf8_lossy(&done.stderr).into_owned(),
     )
-}
-
-async fn get(path: &str) -> Result<(u16, String), Box<dyn std::error::Error + Send + Sync>> {
-    let stream = TcpStream::connect(("127.0.0.1", ADMIN_PORT)).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
-    let request = hyper::Request::get(path)
-        .header("host", "localhost")
-        .body(Empty::<Bytes>::new())?;
-    let answer = sender.send_request(request).await?;
-    let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await?.to_bytes();
-    connection.abort(); // one request each
-    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }

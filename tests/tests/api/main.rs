@@ -14,7 +14,16 @@ use switchyard_tests::suite::Suite;
 
 mod definitions;
 mod harness;
+mod identity;
+mod leadership;
+mod outage;
+mod rbac;
+mod rights;
 mod shared;
+mod site;
+mod steady;
+mod stream;
+mod workloads;
 
 use shared::Shared;
 
@@ -22,8 +31,15 @@ fn main() -> ExitCode {
     let mut suite = Suite::new().needing(programs::lacking());
     // It lives as long as the last test that may want it, and is stopped below.
     let shared = Shared::new();
+    steady::add(&mut suite, &shared); // takes longest
+    outage::add(&mut suite, &shared);
+    stream::add(&mut suite, &shared);
+    identity::add(&mut suite, &shared);
+    rbac::add(&mut suite, &shared);
     definitions::add(&mut suite, &shared);
     harness::add(&mut suite, &shared);
+    workloads::add(&mut suite, &shared);
+    leadership::add(&mut suite, &shared);
     let code = suite.run();
     drop(shared);
     code

@@ -1,0 +1,195 @@
+//! Two operators and one lease: who leads when the other is killed, paused,
+//! stopped, or cannot reach the API server; and that nobody writes who does
+//! not lead.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use switchyard_tests::apiserver::{Entry, User};
+use switchyard_tests::eventually::{eventually, let_pass, throughout};
+use switchyard_tests::lab::Lab;
+use switchyard_tests::operator::{Operator, Plan};
+use switchyard_tests::suite::Suite;
+
+use crate::rights;
+use crate::shared::{SOON, Shared, Space};
+
+/// What [`Plan::short_lease`] says: a leader that falls silent is waited for
+/// so long, and looked at so often.
+const LEASE: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(500);
+/// The lease itself, one look (with its jitter), and what a busy machine needs.
+const TAKEN_OVER: Duration = Duration::from_secs(6);
+
+const NAME: &str = "switchyard-operator";
+
+pub fn add(suite: &mut Suite, shared: &Shared) {
+    for (name, body) in [
+        (
+            "leadership::a_killed_leader_is_followed",
+            killed as fn(&Lab, &Shared),
+        ),
+        (
+            "leadership::a_paused_leader_is_followed_and_writes_nothing_after",
+            paused,
+        ),
+        ("leadership::a_stopped_leader_is_followed_at_once", stopped),
+        ("leadership::a_leader_without_an_api_server_is_followed", cut_off),
+        ("leadership::a_leader_stays_while_all_is_well", steady),
+    ] {
+        let shared = shared.clone();
+        suite.test(name, move |lab| body(lab, &shared));
+    }
+}
+
+/// Two operators, each a user of its own, so that the audit log tells them apart.
+struct Two {
+    space: Space,
+    leader: Operator,
+    follower: Operator,
+}
+
+fn user(space: &Space, operator: &Operator) -> String {
+    User::service_account(&space.namespace, operator.name()).name()
+}
+
+impl Two {
+    fn start(lab: &Lab, shared: &Shared) -> Self {
+        let space = shared.space();
+        let start = |name: &str, number: u8| {
+            let user = rights::operator(&space, name);
+            let plan = Plan::new(&user, &space.namespace).short_lease();
+            Operator::start(&lab.host(name, number), &space.plane, plan)
+        };
+        let one = start("operator-1", 10);
+        holder_is(&space, one.name(), SOON);
+        let other = start("operator-2", 11);
+        Self {
+            space,
+            leader: one,
+            follower: other,
+        }
+    }
+
+    /// Awaits that the follower holds the lease, and says how long that took.
+    fn follower_leads(&self, lab: &Lab, since: Instant, within: Duration) {
+        holder_is(&self.space, self.follower.name(), within);
+        lab.say(format!("followed after {:.1?}", since.elapsed()));
+    }
+
+    /// What an operator has written since then, leases too.
+    fn written(&self, by: &Operator, since: switchyard_tests::apiserver::Mark) -> Vec<String> {
+        let user = user(&self.space, by);
+        let all = self.space.plane.audit().since(since);
+        let mine = all.iter().filter(|e| e.user.username == user && e.is_write());
+        mine.map(Entry::line).collect()
+    }
+}
+
+/// Who holds the lease: the identity begins with the pod's name.
+fn holder(space: &Space) -> Result<Option<String>, String> {
+    let leases = space.all::<Lease>();
+    let found = space
+        .plane
+        .block_on(leases.get_opt(NAME))
+        .map_err(|e| e.to_string())?;
+    let holder = found.and_then(|lease| lease.spec?.holder_identity);
+    Ok(holder.filter(|holder| !holder.is_empty()))
+}
+
+#[track_caller]
+fn holder_is(space: &Space, name: &str, within: Duration) {
+    eventually(&format!("{name} holds the lease"), within, || {
+        match holder(space)? {
+            Some(holder) if holder.starts_with(name) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
+
+fn killed(lab: &Lab, shared: &Shared) {
+    let mut two = Two::start(lab, shared);
+    let at = Instant::now();
+    two.leader.kill();
+    // It may be alive for all that the other knows.
+    throughout(
+        "nobody else leads before the lease is over",
+        LEASE - 2 * LOOK,
+        || match holder(&two.space)? {
+            Some(holder) if holder.starts_with(two.leader.name()) => Ok(()),
+            other => Err(format!("{other:?}")),
+        },
+    );
+    two.follower_leads(lab, at, TAKEN_OVER);
+    // Back from the dead, it follows.
+    two.leader.start_again();
+    throughout("the new leader stays", LEASE, || match holder(&two.space)? {
+        Some(holder) if holder.starts_with(two.follower.name()) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+}
+
+fn paused(lab: &Lab, shared: &Shared) {
+    let two = Two::start(lab, shared);
+    let at = Instant::now();
+    two.leader.pause();
+    two.follower_leads(lab, at, TAKEN_OVER);
+    let_pass(LEASE);
+    let mark = two.space.plane.audit().mark();
+    two.leader.go_on();
+    // It takes itself for the leader until it looks at the clock, which must be before it writes.
+    let_pass(2 * LEASE);
+    let written = two.written(&two.leader, mark);
+    assert!(
+        written.len() <= 1,
+        "more than its request in flight: {written:#?}"
+    );
+    let refused = written.iter().all(|line| line.ends_with(": 409"));
+    assert!(refused, "it came through: {written:#?}");
+    holder_is(&two.space, two.follower.name(), SOON);
+}
+
+fn stopped(lab: &Lab, shared: &Shared) {
+    let mut two = Two::start(lab, shared);
+    let at = Instant::now();
+    let ended = two.leader.stop(SOON);
+    assert!(ended.success(), "{ended}");
+    // It has given the lease back: nobody needs to wait until it is over.
+    two.follower_leads(lab, at, 4 * LOOK);
+}
+
+fn cut_off(lab: &Lab, shared: &Shared) {
+    let mut two = Two::start(lab, shared);
+    let at = Instant::now();
+    two.leader.relay().cut();
+    two.follower_leads(lab, at, TAKEN_OVER);
+    assert!(
+        two.leader.program().runs(),
+        "an outage ends no operator:\n{}",
+        two.leader.output()
+    );
+    let mark = two.space.plane.audit().mark();
+    two.leader.relay().restore();
+    let_pass(2 * LEASE);
+    assert_eq!(two.written(&two.leader, mark), [] as [String; 0]);
+    holder_is(&two.space, two.follower.name(), SOON);
+}
+
+fn steady(lab: &Lab, shared: &Shared) {
+    let two = Two::start(lab, shared);
+    let mark = two.space.plane.audit().mark();
+    throughout("it stays the leader", 4 * LEASE, || match holder(&two.space)? {
+        Some(holder) if holder.starts_with(two.leader.name()) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert_eq!(
+        two.written(&two.follower, mark),
+        [] as [String; 0],
+        "the follower writes"
+    );
+    let leader = two.written(&two.leader, mark);
+    let renewals = leader.iter().filter(|line| line.contains("/leases/")).count();
+    lab.say(format!("{renewals} renewals in {:.0?}", 4 * LEASE));
+    assert!(renewals >= 4, "{leader:#?}");
+    assert_eq!(renewals, leader.len(), "{leader:#?}");
+}

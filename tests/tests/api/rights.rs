@@ -1,0 +1,92 @@
+//! What operators of these tests may do: the one role file that the chart
+//! uses too, and nothing more. In: a namespace and a name. Out: a service
+//! account that is bound to it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use switchyard_crds::fixtures::yaml;
+use switchyard_tests::apiserver::User;
+
+use crate::shared::Space;
+
+/// Two documents: what the operator needs where it watches, and what it needs
+/// in its own namespace.
+fn file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("charts/switchyard/files/role.yaml")
+}
+
+/// The rules of both documents.
+pub fn rules() -> (Value, Value) {
+    let text = fs::read_to_string(file()).unwrap_or_else(|e| panic!("{}: {e}", file().display()));
+    let (watched, own) = text.split_once("\n---\n").expect("two documents");
+    let (watched, own) = (yaml(watched), yaml(own));
+    assert_eq!(
+        (&watched["kind"], &own["kind"]),
+        (&json!("ClusterRole"), &json!("Role"))
+    );
+    (watched["rules"].clone(), own["rules"].clone())
+}
+
+/// An operator's service account that watches its own namespace alone: all of
+/// its rights are Roles of that namespace.
+pub fn operator(space: &Space, name: &str) -> User {
+    let (watched, own) = rules();
+    let role = |suffix: &str, rules: &Value| {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": format!("operator-{suffix}")}, "rules": rules,
+        })
+    };
+    let bind = |suffix: &str| {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": format!("{name}-{suffix}")},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": format!("operator-{suffix}")},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": space.namespace}],
+        })
+    };
+    apply(
+        space,
+        &[
+            account(name),
+            role("watched", &watched),
+            role("own", &own),
+            bind("watched"),
+            bind("own"),
+        ],
+    )
+}
+
+/// An operator's service account that watches all namespaces, and has its own
+/// objects in this one.
+pub fn operator_everywhere(space: &Space, name: &str) -> User {
+    let (watched, own) = rules();
+    let wide = format!("{name}-of-{}", space.namespace);
+    let subjects = json!([{"kind": "ServiceAccount", "name": name, "namespace": space.namespace}]);
+    let group = "rbac.authorization.k8s.io";
+    let objects = [
+        account(name),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": wide}, "rules": watched}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": wide},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": wide}, "subjects": subjects}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "operator-own"}, "rules": own}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": format!("{name}-own")},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "operator-own"}, "subjects": subjects}),
+    ];
+    apply(space, &objects)
+}
+
+fn account(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}})
+}
+
+fn apply(space: &Space, objects: &[Value]) -> User {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    space.apply(&list.to_string());
+    let name = objects[0]["metadata"]["name"]
+        .as_str()
+        .expect("the account comes first");
+    User::service_account(&space.namespace, name)
+}
