@@ -81,7 +81,7 @@ fuzz: ## a short run of every fuzz target
 	@echo "fuzz: nothing to run yet: the readers of foreign bytes are covered by properties in 'make unit'"
 
 image: ## docker-save tars
-	@echo "image: nothing to make yet: no program of a cluster is built yet"
+	@echo "image: nothing to make yet: images come with the chart"
 
 tools: net-tools ## what tests need and this machine lacks (Debian, as root); control plane, kubectl and helm are built from source
 	tests/go-tools.sh
