@@ -9,10 +9,7 @@
 
 mod parts;
 mod stream;
-mod tasks;
 mod told;
-
-pub use tasks::{Died, Tasks};
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -24,6 +21,7 @@ use crate::admin::{Admin, Audience, BindError};
 use crate::args::{Mistakes, RunArgs};
 use crate::context::Context;
 use crate::lease::Candidate;
+use crate::tasks::{Died, Tasks};
 
 /// How long a connection to the API server may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

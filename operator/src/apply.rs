@@ -22,7 +22,7 @@ pub use claim::{Claim, claim};
 pub use compare::difference;
 pub use writes::{Outcome, Verb, Writes};
 
-use crate::context::FIELD_MANAGER;
+use crate::FIELD_MANAGER;
 use crate::lease::Leadership;
 
 /// Label of everything that the operator makes; its value is the field manager's name.

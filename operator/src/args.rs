@@ -8,9 +8,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::context::Scope;
 use crate::identity::{Lifetimes, Options};
 use crate::lease::Timing;
+use crate::scope::Scope;
 
 /// Where the namespace of a pod stands inside it.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";

@@ -1,16 +1,12 @@
 //! What the operator's tasks share: how to reach the API server, under which name, and what they may look at.
 
-use std::collections::BTreeSet;
-
-use k8s_openapi::NamespaceResourceScope;
+use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::{Api, Client, Resource};
 
+use crate::FIELD_MANAGER;
 use crate::args::{RunArgs, Settings};
 use crate::lease::Leadership;
-
-/// The one field manager of everything the operator applies, and the name under which it reports events.
-pub const FIELD_MANAGER: &str = "switchyard-operator";
+use crate::scope::Scope;
 
 /// What every task may use.
 #[derive(Clone)]
@@ -57,49 +53,6 @@ impl Context {
             leadership,
             proxy_image: args.proxy_image.clone(),
             discovery_address,
-        }
-    }
-}
-
-/// Which namespaces are watched.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// All of them, by one watch per kind.
-    All,
-    /// Those, by one watch per kind and namespace: nothing else is asked for, so nothing else need be allowed.
-    Namespaces(BTreeSet<String>),
-}
-
-impl Scope {
-    /// None named: all of them.
-    pub fn of(namespaces: BTreeSet<String>) -> Self {
-        if namespaces.is_empty() {
-            Self::All
-        } else {
-            Self::Namespaces(namespaces)
-        }
-    }
-
-    /// Whether it is watched.
-    pub fn contains(&self, namespace: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Namespaces(all) => all.contains(namespace),
-        }
-    }
-
-    /// One way in per watch that is needed.
-    pub fn apis<K>(&self, client: &Client) -> Vec<Api<K>>
-    where
-        K: Resource<Scope = NamespaceResourceScope>,
-        K::DynamicType: Default,
-    {
-        match self {
-            Self::All => vec![Api::all(client.clone())],
-            Self::Namespaces(all) => all
-                .iter()
-                .map(|namespace| Api::namespaced(client.clone(), namespace))
-                .collect(),
         }
     }
 }

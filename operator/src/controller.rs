@@ -49,9 +49,11 @@ use self::proxypool::build::Surroundings;
 use self::proxypool::dereference::Neighbours;
 use self::proxypool::outcome::Outcome;
 use self::triggers::Triggers;
+use crate::FIELD_MANAGER;
 use crate::apply::{Applier, MANAGED_BY, Writes};
 use crate::compile;
-use crate::context::{Context, FIELD_MANAGER, Scope};
+use crate::context::Context;
+use crate::scope::Scope;
 
 /// A pool as the watch tells it; what cannot be read is told all the same.
 type Pool = DeserializeGuard<ProxyPool>;
@@ -97,7 +99,7 @@ impl Counters {
     pub fn register(&self, registry: &mut Registry) {
         self.writes.register(registry);
         registry.register(
-            "switchyard_operator_pool_reconciles",
+            "pool_reconciles",
             "Looks at pools, by what came of them",
             self.looks.clone(),
         );

@@ -19,8 +19,13 @@ pub mod index;
 pub mod lease;
 pub mod metrics;
 pub mod pods;
+pub mod scope;
 pub mod status;
 pub mod supply;
+pub mod tasks;
 pub mod verdicts;
 pub mod watch;
 pub mod written;
+
+/// The one field manager of everything the operator applies, and the name under which it reports events.
+pub const FIELD_MANAGER: &str = "switchyard-operator";

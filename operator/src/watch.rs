@@ -21,10 +21,10 @@ use kube::runtime::{WatchStreamExt, watcher};
 use switchyard_crds::{ProxyChain, ProxyPool};
 use tokio::sync::mpsc;
 
-use crate::app::Tasks;
 use crate::context::Context;
 use crate::index::Change;
 use crate::pods::POOL_LABEL;
+use crate::tasks::Tasks;
 pub use metrics::{Counters, Metrics};
 use relist::Relist;
 use source::Watched;

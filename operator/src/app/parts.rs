@@ -5,7 +5,6 @@ use std::sync::Arc;
 use switchyard_discovery::server::{Activity, Publisher, Server, ServerConfig};
 use tokio::sync::{mpsc, watch};
 
-use super::Tasks;
 use super::stream::Stream;
 use super::told::told;
 use crate::admin::{Known, Readiness, Wait};
@@ -18,6 +17,7 @@ use crate::metrics::{Gauges, Page};
 use crate::pods::Pods;
 use crate::status::{self, Board};
 use crate::supply::{self, Outlets, Supply, View};
+use crate::tasks::Tasks;
 use crate::verdicts::Verdicts;
 use crate::{controller, watch as watches};
 

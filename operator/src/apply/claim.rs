@@ -7,7 +7,7 @@ use serde_json::Value;
 use switchyard_crds::{GROUP, Kind};
 
 use super::MANAGED_BY;
-use crate::context::FIELD_MANAGER;
+use crate::FIELD_MANAGER;
 
 /// Whether an object may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

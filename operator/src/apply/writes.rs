@@ -42,7 +42,7 @@ impl Writes {
     /// Shows them as `switchyard_operator_child_writes_total`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
-            "switchyard_operator_child_writes",
+            "child_writes",
             "Requests that wrote children of pools",
             self.0.clone(),
         );

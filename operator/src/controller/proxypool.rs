@@ -9,6 +9,7 @@ pub mod dereference;
 pub mod keys;
 pub mod names;
 pub mod outcome;
+pub mod owner;
 pub mod validate;
 
 use std::time::Duration;
@@ -22,7 +23,8 @@ use self::build::{Planned, Surroundings};
 use self::dereference::{Fetched, Live, Neighbours};
 use self::keys::{Found, GOSSIP_PERIOD, KEY_BYTES, Key, TICKETS_PERIOD};
 use self::outcome::{Failure, Outcome};
-use self::validate::{Owner, Valid};
+use self::owner::Owner;
+use self::validate::Valid;
 use crate::apply::{Applier, ApplyError, Child, ChildKind};
 use crate::context::Context;
 

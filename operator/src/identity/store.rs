@@ -13,7 +13,7 @@ use switchyard_discovery::identity::AuthorityPem;
 use thiserror::Error;
 
 use super::ring::{Ring, RingError};
-use crate::context::FIELD_MANAGER;
+use crate::FIELD_MANAGER;
 
 /// The one key in our Secret's data.
 const DATA_KEY: &str = "authorities.json";

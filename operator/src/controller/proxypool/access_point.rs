@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use switchyard_crds::proxypool::{AccessPointService, AccessPointServiceType};
 use switchyard_crds::{Kind, ProxyPool, Reason};
 
-use super::validate::Owner;
+use super::owner::Owner;
 use crate::compile::{FieldPath, ObjectKey, Refusal};
 
 /// What pools make of an access point.

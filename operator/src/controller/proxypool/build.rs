@@ -13,7 +13,8 @@ use switchyard_crds::proxypool::WorkloadKind;
 use super::access_point::AccessPoint;
 use super::keys::{ROTATED_AT, Ring};
 use super::names;
-use super::validate::{Owner, Valid};
+use super::owner::Owner;
+use super::validate::Valid;
 use crate::apply::{Child, ChildKind};
 
 pub use pod::{ADMIN_HEALTH_PORT, PRE_STOP_SECONDS};

@@ -15,9 +15,10 @@ use switchyard_crds::ProxyPool;
 use switchyard_crds::proxypool::WorkloadKind;
 
 use super::names;
-use super::validate::Owner;
+use super::owner::Owner;
+use crate::FIELD_MANAGER;
 use crate::apply::{Applier, ApplyError, ChildKind, MANAGED_BY};
-use crate::context::{Context, FIELD_MANAGER};
+use crate::context::Context;
 
 /// Label of a namespace: the Pod Security level that it enforces.
 const POD_SECURITY_LABEL: &str = "pod-security.kubernetes.io/enforce";

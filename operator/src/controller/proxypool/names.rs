@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use switchyard_snapshot::PoolId;
 
+use crate::FIELD_MANAGER;
 use crate::apply::MANAGED_BY;
-use crate::context::FIELD_MANAGER;
 
 /// Label: the pool that a pod or child belongs to. The identity of a proxy rests on it.
 pub const POOL_LABEL: &str = "switchyard.dev/pool";

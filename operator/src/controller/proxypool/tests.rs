@@ -19,9 +19,10 @@ use switchyard_crds::{Kind, ProxyPool, offline};
 
 use super::build::{Planned, Surroundings, build};
 use super::keys::{Found, GOSSIP_PERIOD, Key, Ring, TICKETS_PERIOD, plan};
-use super::validate::{Owner, Valid, validate};
+use super::owner::Owner;
+use super::validate::{Valid, validate};
+use crate::FIELD_MANAGER;
 use crate::apply::{Child, ChildKind, difference};
-use crate::context::FIELD_MANAGER;
 
 /// Every manifest with its objects.
 const CASES: [&str; 10] = [

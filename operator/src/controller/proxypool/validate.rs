@@ -5,30 +5,11 @@
 
 use switchyard_crds::proxypool::{DirectAddress, DirectAddressType, Listener, WorkloadKind};
 use switchyard_crds::{Kind, ProxyPool, ProxyPoolSpec, Reason};
-use switchyard_snapshot::PoolId;
 
 use super::access_point::{self, AccessPoint, Settled};
 use super::names;
-use crate::compile::{self, FieldPath, ObjectKey, Refusal};
-
-/// A pool as owner of objects.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// Which.
-    pub pool: PoolId,
-    /// Which of those that had this name.
-    pub uid: String,
-}
-
-impl Owner {
-    /// None for a pool that no API server has given an identity.
-    pub fn of(pool: &ProxyPool) -> Option<Self> {
-        Some(Self {
-            pool: compile::pool_id(&pool.metadata),
-            uid: pool.metadata.uid.clone()?,
-        })
-    }
-}
+use super::owner::Owner;
+use crate::compile::{FieldPath, ObjectKey, Refusal};
 
 /// A pool that can be built.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::runtime::events::{Recorder, Reporter};
-use switchyard_operator::context::{Context, FIELD_MANAGER, Scope};
+use switchyard_operator::FIELD_MANAGER;
+use switchyard_operator::context::Context;
 use switchyard_operator::controller::proxypool::outcome::Outcome;
 use switchyard_operator::controller::{Counters, Parts, run};
 use switchyard_operator::lease::Leadership;
+use switchyard_operator::scope::Scope;
 use switchyard_snapshot::PoolId;
 use switchyard_tests::apiserver::{Entry, Mark, User};
 use switchyard_tests::eventually::eventually;

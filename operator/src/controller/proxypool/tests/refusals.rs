@@ -5,7 +5,8 @@ use switchyard_crds::fixtures::set;
 use switchyard_crds::{ProxyPool, Reason};
 
 use super::super::access_point::settle;
-use super::super::validate::{Owner, validate};
+use super::super::owner::Owner;
+use super::super::validate::validate;
 use super::pools;
 
 /// A pool of this name, made in that month, with changes at JSON pointers.
