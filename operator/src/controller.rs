@@ -54,6 +54,7 @@ use crate::apply::{Applier, MANAGED_BY, Writes};
 use crate::compile;
 use crate::context::Context;
 use crate::scope::Scope;
+use crate::watch::paced;
 
 /// A pool as the watch tells it; what cannot be read is told all the same.
 type Pool = DeserializeGuard<ProxyPool>;
@@ -144,7 +145,7 @@ async fn realm(parts: &Parts, namespace: Option<&str>) {
         pools: pools.clone(),
         backoff: Backoff::default(),
     });
-    let watched = watcher(api::<Pool>(parts, namespace), watcher::Config::default()).default_backoff();
+    let watched = paced(watcher(api::<Pool>(parts, namespace), watcher::Config::default()));
     let mut queue = SelectAll::new();
     queue.push(changes(reflector(writer, watched), looking.clone()));
     queue.extend(children(parts, namespace));
@@ -230,7 +231,7 @@ where
 {
     let api: Api<PartialObjectMeta<K>> = api(parts, namespace);
     let labelled = watcher::Config::default().labels(&format!("{MANAGED_BY}={FIELD_MANAGER}"));
-    let touched = watcher(api, labelled).default_backoff().touched_objects();
+    let touched = paced(watcher(api, labelled)).touched_objects();
     let owners = |child: Result<PartialObjectMeta<K>, watcher::Error>| {
         let owners = match child {
             Ok(child) => pools_of(&child),

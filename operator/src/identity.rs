@@ -46,7 +46,7 @@ pub use token::AUDIENCE;
 use crate::lease::{Leadership, Role};
 use keys::Keys;
 use live::Live;
-use metrics::Metrics;
+use metrics::{Door, Metrics};
 use ring::{Given, Ring};
 use store::{Saved, Store};
 
@@ -186,6 +186,7 @@ impl Identity {
     /// Registers what is counted.
     pub fn register(&self, registry: &mut Registry) {
         self.shared.metrics.register(registry);
+        registry.register_collector(Box::new(Door(self.tls.counters())));
     }
 
     /// The API server's token keys are known: a first proxy can be let in.

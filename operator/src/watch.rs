@@ -5,19 +5,18 @@
 //! does not fit its type stops nothing but itself.
 
 mod metrics;
+mod pace;
 mod relist;
 mod source;
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
-use kube::runtime::utils::{Backoff, ResetTimerBackoff};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use switchyard_crds::{ProxyChain, ProxyPool};
 use tokio::sync::mpsc;
 
@@ -26,17 +25,9 @@ use crate::index::Change;
 use crate::pods::POOL_LABEL;
 use crate::tasks::Tasks;
 pub use metrics::{Counters, Metrics};
+pub use pace::paced;
 use relist::Relist;
 use source::Watched;
-
-/// The pause after the first error, doubled with each of a row.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-
-/// An API server that is gone is asked for this often, by each watch.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// A watch that went well for so long begins with the shortest pause again.
-const CALM: Duration = Duration::from_secs(30);
 
 /// What a watch tells the task that keeps the index.
 #[derive(Debug)]
@@ -92,8 +83,7 @@ async fn follow<K: Watched>(
     counters: Counters,
     to: mpsc::Sender<Message>,
 ) {
-    let pauses = ResetTimerBackoff::new(Pauses::default(), CALM);
-    let mut events = watcher(api, config).backoff(pauses).boxed();
+    let mut events = paced(watcher(api, config)).boxed();
     let mut relist = Relist::default();
     let mut synced = false;
     // the stream never ends by itself
@@ -116,30 +106,6 @@ async fn follow<K: Watched>(
         if done && !std::mem::replace(&mut synced, true) && to.send(Message::Synced).await.is_err() {
             return;
         }
-    }
-}
-
-/// Pauses that double, with jitter, so that all watches do not come back as one.
-#[derive(Debug, Default)]
-struct Pauses {
-    errors: u32,
-}
-
-impl Iterator for Pauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let pause = FIRST_PAUSE
-            .saturating_mul(1 << self.errors.min(16))
-            .min(LONGEST_PAUSE);
-        self.errors = self.errors.saturating_add(1);
-        Some(pause.mul_f64(fastrand::f64().mul_add(0.5, 0.5)))
-    }
-}
-
-impl Backoff for Pauses {
-    fn reset(&mut self) {
-        self.errors = 0;
     }
 }
 

@@ -1,10 +1,16 @@
 //! What is counted. In: exchanges and the door. Out: metrics.
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+use switchyard_discovery::identity::server::Counters;
 
 use super::admit::Proof;
 use super::refusal::Refusal;
@@ -69,5 +75,36 @@ impl Metrics {
                 reason: refusal.reason(),
             })
             .inc();
+    }
+}
+
+/// What happens at the door, read when somebody asks.
+#[derive(Debug)]
+pub(super) struct Door(pub(super) Arc<Counters>);
+
+impl Collector for Door {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for (name, help, value) in [
+            (
+                "identity_handshakes",
+                "TLS handshakes completed",
+                self.0.accepted(),
+            ),
+            (
+                "identity_handshakes_failed",
+                "TLS handshakes that failed: invalid certificates, other protocols, timeouts",
+                self.0.failed(),
+            ),
+            (
+                "identity_accept_errors",
+                "Connections that could not even be accepted",
+                self.0.accept_errors(),
+            ),
+        ] {
+            let counter = ConstCounter::new(value);
+            let encoder = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+            counter.encode(encoder)?;
+        }
+        Ok(())
     }
 }

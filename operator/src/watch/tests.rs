@@ -106,15 +106,3 @@ fn an_object_that_does_not_fit_its_type_stops_nobody() {
     assert_eq!(take(Event::Delete(pool("bad", json!("eighty")))), ["-bad"]);
     assert_eq!(counters.unreadable.get(), 1);
 }
-
-#[test]
-fn pauses_grow_to_a_limit_and_begin_anew() {
-    let mut pauses = Pauses::default();
-    for at_most in [200, 400, 800, 1_600, 3_200, 5_000, 5_000] {
-        let pause = pauses.next().unwrap();
-        let at_most = Duration::from_millis(at_most);
-        assert!(pause <= at_most && pause >= at_most / 2, "{pause:?} {at_most:?}");
-    }
-    pauses.reset();
-    assert!(pauses.next().unwrap() <= FIRST_PAUSE);
-}
