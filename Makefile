@@ -9,7 +9,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 QUICK := $(TARGET)/quick/switchyard
 DENY_VERSION := 0.20.2
 
-.PHONY: help build demo test lint unit test-net test-api test-cluster soak gen gen-check bench fuzz image tools clean \
+.PHONY: help build demo test lint unit test-net test-api test-cluster soak gen gen-check bench bench-operator fuzz image tools clean \
   quick net-tools fmt-check clippy doc deny mutants
 
 help: ## what can be made
@@ -74,8 +74,14 @@ gen: ## write what is generated: the CRDs
 gen-check: ## fail when what is generated has drifted
 	$(CARGO) run --quiet -p switchyard-crds --bin crdgen -- --check crds
 
-bench: build ## side by side with HAProxy, nginx and Envoy
+bench: build ## side by side with HAProxy, nginx and Envoy; then the operator
 	SWITCHYARD_BIN=$(abspath $(TARGET))/release/switchyard bench/run.sh
+	$(MAKE) bench-operator
+
+bench-operator: tools ## how fast the operator is, beside a real API server (about ten minutes)
+	$(CARGO) build --release -p switchyard-operator
+	$(CARGO) build --profile quick -p switchyard-tests --bin bench-operator
+	SWITCHYARD_OPERATOR_BIN=$(abspath $(TARGET))/release/switchyard-operator $(TARGET)/quick/bench-operator
 
 fuzz: ## a short run of every fuzz target
 	@echo "fuzz: nothing to run yet: the readers of foreign bytes are covered by properties in 'make unit'"

@@ -1,0 +1,159 @@
+//! From the API server's answer to in effect. In: proxies that are connected. Out: the time from the moment in which the
+//! answer to a changed chain was read to the moment in which each proxy of its pool had it in effect.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use switchyard_crds::ProxyChain;
+use switchyard_tests::eventually::eventually;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::fleet::{Fleet, GIVE_UP};
+use crate::ground::{Sizes, chain_name};
+use crate::report::Report;
+use crate::rollup::Scene;
+
+/// Of all pairs of change and proxy 99 % are at most this late.
+const BOUND: Duration = Duration::from_millis(50);
+
+/// Between two changes that are timed.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// What happens.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Changes that are timed.
+    pub changes: usize,
+    /// Other chains that change each second besides.
+    pub others: u32,
+}
+
+/// A change, and when the API server had answered.
+#[derive(Clone, Copy, Debug)]
+struct Changed {
+    chain: usize,
+    generation: i64,
+    answered: Instant,
+}
+
+/// Changes chains one by one while others change.
+pub fn measure(scene: &Scene, sizes: Sizes, load: Load, report: &mut Report) {
+    let case = match load.others {
+        0 => "change".to_owned(),
+        others => format!("change, {others} others each second"),
+    };
+    let (plane, fleet) = (&scene.ground.plane, &scene.fleet);
+    fleet.forget();
+    let api = scene.ground.all::<ProxyChain>();
+    let cpu = scene.operator.cpu();
+    let began = Instant::now();
+    // The timed ones are of the first half of all chains, the others of the second: every pool has of both.
+    let half = sizes.chains / 2;
+    let done = CancellationToken::new();
+    let others = plane.spawn(change_others(
+        api.clone(),
+        half..sizes.chains,
+        load.others,
+        done.clone(),
+    ));
+    let changed = plane.block_on(change_each(&api, half, load.changes));
+    done.cancel();
+    let others = plane.block_on(others).expect("the others are changed");
+    let busy = scene.operator.cpu().saturating_sub(cpu).as_secs_f64() / began.elapsed().as_secs_f64();
+    report.spread(&case, lateness(fleet, &changed, sizes.members()), Some(BOUND));
+    if !others.is_empty() {
+        report.count(&case, "others changed", others.len());
+        let case = format!("{case}: those");
+        report.spread(&case, lateness(fleet, &others, sizes.members()), None);
+    }
+    report.count(
+        &case,
+        "operator, percent of one processor",
+        (busy * 100.0) as usize,
+    );
+}
+
+async fn change_each(api: &Api<ProxyChain>, chains: usize, changes: usize) -> Vec<Changed> {
+    let mut tick = interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut changed = Vec::with_capacity(changes);
+    for number in 0..changes {
+        tick.tick().await;
+        // far apart, so that no pool has two in a row
+        changed.push(change(api, number * 7 % chains).await);
+    }
+    changed
+}
+
+/// Open loop: a slow answer delays nothing.
+async fn change_others(
+    api: Api<ProxyChain>,
+    chains: std::ops::Range<usize>,
+    each_second: u32,
+    done: CancellationToken,
+) -> Vec<Changed> {
+    let all = Arc::new(Mutex::new(Vec::new()));
+    if each_second == 0 {
+        return Vec::new();
+    }
+    let mut tick = interval(Duration::from_secs(1) / each_second);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut under_way = JoinSet::new();
+    let mut number = 0;
+    while done.run_until_cancelled(tick.tick()).await.is_some() {
+        let (api, all) = (api.clone(), Arc::clone(&all));
+        let chain = chains.start + number * 11 % chains.len();
+        under_way.spawn(async move {
+            let changed = change(&api, chain).await;
+            all.lock().await.push(changed);
+        });
+        number += 1;
+    }
+    while let Some(ended) = under_way.join_next().await {
+        ended.expect("it is changed");
+    }
+    let all = all.lock().await;
+    all.clone()
+}
+
+/// Gives the chain a time to connect that it has not had yet, which is something that each proxy must take over.
+async fn change(api: &Api<ProxyChain>, chain: usize) -> Changed {
+    static TIME: AtomicUsize = AtomicUsize::new(5001);
+    let time = format!("{}ms", TIME.fetch_add(1, Ordering::Relaxed));
+    let patch = Patch::Merge(json!({"spec": {"connect": {"timeout": time}}}));
+    let answer = api
+        .patch(&chain_name(chain), &PatchParams::default(), &patch)
+        .await;
+    let answered = Instant::now();
+    Changed {
+        chain,
+        generation: answer.expect("it is changed").metadata.generation.expect("one"),
+        answered,
+    }
+}
+
+/// A proxy that was there before the answer had been read was there at once.
+fn lateness(fleet: &Fleet, changed: &[Changed], members: usize) -> Vec<Duration> {
+    let mut all = Vec::with_capacity(changed.len() * members);
+    for changed in changed {
+        let Changed {
+            chain,
+            generation,
+            answered,
+        } = *changed;
+        let what = format!("generation {generation} of {} runs everywhere", chain_name(chain));
+        let ran = eventually(&what, GIVE_UP, || {
+            let ran = fleet.in_effect(chain, generation, members);
+            ran.ok_or_else(|| "not on all proxies".to_owned())
+        });
+        all.extend(ran.into_iter().map(|at| at.saturating_duration_since(answered)));
+    }
+    all
+}
