@@ -164,3 +164,29 @@ fn a_ring_survives_being_written_and_what_is_broken_is_refused_without_telling_k
         assert!(!error.to_string().contains(key), "{name}: {error}");
     }
 }
+
+/// Somebody has deleted the Secret: the operator has another CA, and knows nothing of the one before.
+#[tokio::test]
+async fn who_holds_a_certificate_of_a_lost_ca_comes_back_by_its_token() {
+    let rig = Rig::start(calm()).await;
+    let proxy = rig.proxy("dmz-0", "u1");
+    proxy.ready().await;
+    let renewed = proxy.client.freshness().borrow().renewed;
+    rig.identity
+        .put_to_use(Some(own_ring(&calm())), Timestamp::now())
+        .unwrap();
+    rig.write_bundle(&rig.identity.bundle().borrow().clone());
+
+    if let Ok(channel) = proxy.connect(rig.guarded).await {
+        who_am_i(&channel)
+            .await
+            .expect_err("the certificate is of a CA that is not known");
+    }
+    proxy.until(|freshness| freshness.renewed > renewed).await;
+    let channel = proxy.connect(rig.guarded).await.unwrap();
+    assert_eq!(
+        who_am_i(&channel).await.unwrap(),
+        "switchyard://edge/pool/dmz/pod/dmz-0/u1"
+    );
+    proxy.stop().await;
+}

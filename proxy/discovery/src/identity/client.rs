@@ -7,8 +7,8 @@
 //!  Held ───────┘   (2/3 of its life)         in memory only
 //! ```
 //!
-//! A valid certificate is renewed by itself; the token is needed for the first one, and again once a renewal is refused or
-//! the certificate has expired. So an outage of the API server, whose tokens run out, locks nobody out.
+//! A valid certificate is renewed by itself; the token is needed for the first one, and again once a renewal is refused, the
+//! certificate has expired, or the operator does not know its CA any more. So an outage of the API server, whose tokens run out, locks nobody out.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::transport::Endpoint;
@@ -29,6 +29,7 @@ use super::request::{KeyRequest, RequestError};
 use crate::peer::PeerIdentity;
 
 mod connector;
+mod refused;
 mod schedule;
 
 use connector::Trust;
@@ -77,6 +78,8 @@ pub struct Client {
     settings: Arc<Settings>,
     held: watch::Sender<Option<Arc<Held>>>,
     freshness: watch::Sender<Freshness>,
+    /// A connection was opened with the certificate, and the other end did not want it.
+    refused: Arc<Notify>,
 }
 
 /// Why there is no new certificate.
@@ -125,13 +128,18 @@ impl Client {
             settings: Arc::new(settings),
             held: watch::Sender::new(None),
             freshness: watch::Sender::new(Freshness::default()),
+            refused: Arc::default(),
         }
     }
 
     /// For tonic's `connect_with_connector`: each connection is opened with the certificate of that moment, and fails as
     /// long as there is none.
     pub fn connector(&self) -> Connector {
-        Connector::new(self.settings.clone(), Trust::Newest(self.held.subscribe()))
+        Connector::new(
+            self.settings.clone(),
+            Trust::Newest(self.held.subscribe()),
+            self.refused.clone(),
+        )
     }
 
     /// Returns once there is a certificate that is valid.
@@ -160,8 +168,10 @@ impl Client {
                 .as_ref()
                 .map(|held| (held.obtained, held.credential.validity.until));
             let wait = schedule.wait(Timestamp::now(), life);
-            if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
-                return;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.refused.notified() => schedule.doubted(Timestamp::now()),
+                () = stop.cancelled() => return,
             }
             let Some(means) = schedule.due(Timestamp::now(), life) else {
                 continue;
@@ -220,7 +230,7 @@ impl Client {
         let channel = Endpoint::from_shared(format!("http://{}", settings.operator))
             .map_err(|error| unreachable(&error))?
             .timeout(EXCHANGE_TIMEOUT)
-            .connect_with_connector(Connector::new(settings.clone(), trust))
+            .connect_with_connector(Connector::new(settings.clone(), trust, self.refused.clone()))
             .await
             .map_err(|error| unreachable(&error))?;
         let answer = IdentityClient::new(channel)

@@ -16,12 +16,12 @@ use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tonic::codegen::http::Uri;
 use tower::Service;
 
+use super::refused::Refusable;
 use super::{Held, Settings};
 use crate::identity::authority::provider;
 use crate::identity::bundle::{Bundle, BundleError};
@@ -89,11 +89,17 @@ pub(super) enum Trust {
 pub struct Connector {
     settings: Arc<Settings>,
     trust: Trust,
+    /// Notified when the other end does not take the certificate.
+    refused: Arc<Notify>,
 }
 
 impl Connector {
-    pub(super) fn new(settings: Arc<Settings>, trust: Trust) -> Self {
-        Self { settings, trust }
+    pub(super) fn new(settings: Arc<Settings>, trust: Trust, refused: Arc<Notify>) -> Self {
+        Self {
+            settings,
+            trust,
+            refused,
+        }
     }
 
     async fn config(&self) -> Result<ClientConfig, ConnectorError> {
@@ -146,7 +152,7 @@ impl Connector {
         }
     }
 
-    async fn connect(self, uri: Uri) -> Result<TokioIo<TlsStream<TcpStream>>, ConnectorError> {
+    async fn connect(self, uri: Uri) -> Result<TokioIo<Refusable>, ConnectorError> {
         let config = self.config().await?;
         let malformed = || ConnectorError::Address(uri.to_string());
         let (host, port) = (
@@ -171,13 +177,13 @@ impl Connector {
         tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(name, stream))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map(TokioIo::new)
+            .map(|stream| TokioIo::new(Refusable::new(stream, self.refused)))
             .map_err(|error| ConnectorError::Handshake { address, error })
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Response = TokioIo<Refusable>;
     type Error = ConnectorError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 

@@ -87,6 +87,14 @@ impl Schedule {
         self.jitter = jitter(&mut self.random);
     }
 
+    /// What is held was refused where it was shown, before its time: the token must prove the pod again, at once unless that
+    /// is being tried already.
+    pub(super) fn doubted(&mut self, now: Timestamp) {
+        if !self.refused {
+            self.failed(now, Means::Certificate, true);
+        }
+    }
+
     /// `refused`: the other end understood and said no. A certificate that was refused gives way to the token at once.
     pub(super) fn failed(&mut self, now: Timestamp, means: Means, refused: bool) {
         let first_refusal = means == Means::Certificate && refused;

@@ -104,3 +104,19 @@ fn a_clock_that_is_set_is_looked_at() {
         "set back, it does not wait for the difference"
     );
 }
+
+#[test]
+fn a_certificate_that_nobody_wants_gives_way_to_the_token_before_its_time_and_once() {
+    let mut schedule = schedule(1);
+    let now = at(1_000);
+    assert_eq!(schedule.due(now, Some(hour())), None);
+    schedule.doubted(now);
+    assert_eq!(schedule.due(now, Some(hour())), Some(Means::Token));
+    schedule.failed(now, Means::Token, false);
+    schedule.doubted(now);
+    assert_eq!(
+        schedule.due(now, Some(hour())),
+        None,
+        "each new refusal is no reason to hammer"
+    );
+}
