@@ -223,7 +223,8 @@ impl Identity {
             Ok(Saved::Conflict) => RETRY_AFTER.min(shortest),
             Err(error) => {
                 tracing::warn!(%error, "the CA is not looked after; going on with what was known");
-                RETRY_AFTER.max(shortest.min(LOOK_EVERY))
+                // as often as ever: the operator's own certificate is renewed all the same
+                LOOK_EVERY.min(shortest)
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use switchyard_snapshot::{
     ActiveReport, ChainId, ChainReport, ENDPOINTS_REPORTED, EndpointReport, EndpointState, Report,
-    TransitionReport,
+    ResourceId, TransitionReport,
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -43,7 +43,8 @@ pub(crate) async fn keep(running: &Running, reports: &watch::Sender<Option<Arc<R
     }
 }
 
-/// The whole truth, now. A chain whose task does not answer is left out: nobody knows what it does.
+/// The whole truth, now. A chain whose task does not answer is left out: nobody knows what it does. So is one that nobody can
+/// reach.
 async fn report(running: &Running) -> Report {
     let phase = running.life().phase();
     let totals = running.workers().counters();
@@ -52,15 +53,19 @@ async fn report(running: &Running) -> Report {
         .iter()
         .map(|(id, chain)| (id, chain.active))
         .collect();
+    let standing = running.standing();
+    // no client reaches a chain whose listener could not be bound, whatever it knows of its backends
+    let not_running = standing.not_running();
+    let runs = |id: &ChainId| !not_running.contains_key(&ResourceId::Chain(id.clone()));
     let mut chains: Vec<ChainReport> = running
         .reports()
         .await
         .into_iter()
         .filter_map(|(_, report)| report)
+        .filter(|report| runs(&report.config.id))
         .map(|report| chain(&report, &sessions))
         .collect();
     chains.sort_by(|a, b| a.id.cmp(&b.id));
-    let standing = running.standing();
     let mut listen_errors: Vec<String> = standing
         .applied
         .listen_errors

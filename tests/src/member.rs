@@ -6,7 +6,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -121,6 +121,17 @@ impl Member {
         self.program.await_port(admin::PORT, SOON);
     }
 
+    /// Has its pod's file say another bundle of authorities, as a kubelet does
+    /// when the `ConfigMap` has changed.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn trust(&mut self, authorities: &str) {
+        authorities.clone_into(&mut self.plan.authorities);
+        let directory = self.host.directory("switchyard-proxy");
+        write(&directory, "ca.crt", authorities);
+    }
+
     /// Where clients reach it.
     pub fn at(&self, port: u16) -> SocketAddr {
         self.host.at(port)
@@ -167,11 +178,7 @@ impl Deref for Member {
 
 fn launch(host: &Host, plan: &Plan) -> Program {
     let directory = host.directory("switchyard-proxy");
-    let file = |name: &str, text: &str| {
-        let path = directory.join(name);
-        fs::write(&path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        path
-    };
+    let file = |name: &str, text: &str| write(&directory, name, text);
     let mut command = host.command(&program().to_string_lossy());
     command
         .arg("run")
@@ -189,4 +196,13 @@ fn launch(host: &Host, plan: &Plan) -> Program {
         .env("POD_IP", host.ip().to_string());
     fs::create_dir_all(directory.join("cache")).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
     Program::start(host, "switchyard-proxy", &directory, command)
+}
+
+fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
+    let path = directory.join(name);
+    // Replaced as a whole, as a kubelet does: the proxy may read it at any time.
+    let next = directory.join(format!("{name}.next"));
+    fs::write(&next, text).unwrap_or_else(|e| panic!("{}: {e}", next.display()));
+    fs::rename(&next, &path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    path
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::core::ObjectMeta;
@@ -15,10 +15,14 @@ use switchyard_snapshot::{ChainId, PoolId, ResourceId};
 
 use super::board::{News, Object, Verdict, Versions};
 use super::fleet::Fleet;
-use super::proxies::{GRACE, Proxies, Touched};
+use super::proxies::{Proxies, Touched};
 use super::writer::Draft;
 use super::{Workload, chain, events, pool};
 use crate::compile::{ObjectKey, pool_id};
+
+/// How long a new leader waits for proxies that have not reported until it says that it does not know. One whose leader hangs,
+/// and does not end, notices after 5 s, and may try the one that hangs again.
+const TAKEOVER: Duration = Duration::from_secs(15);
 
 /// Everything that is known.
 #[derive(Debug, Default)]
@@ -138,7 +142,7 @@ impl Desk {
         for (pool, touched) in self.proxies.expire(now) {
             self.touch(&pool, touched, &mut dirty);
         }
-        if !self.all_settled && self.leads_since.is_some_and(|since| now >= since + GRACE) {
+        if !self.all_settled && self.leads_since.is_some_and(|since| now >= since + TAKEOVER) {
             self.all_settled = true;
             dirty.extend(self.objects.keys().cloned());
         }
@@ -150,7 +154,7 @@ impl Desk {
         let settles = self
             .leads_since
             .filter(|_| !self.all_settled)
-            .map(|since| since + GRACE);
+            .map(|since| since + TAKEOVER);
         [settles, self.proxies.expires_at()].into_iter().flatten().min()
     }
 

@@ -12,7 +12,7 @@ use switchyard_discovery::Hash;
 use switchyard_discovery::server::{Activity, ProxyId, What};
 use switchyard_snapshot::{ChainId, PoolId, Report, ResourceId};
 
-/// How long a proxy that is gone still counts as there, and how long a new leader waits until it says that it does not know.
+/// How long a proxy that is gone still counts as there.
 pub const GRACE: Duration = Duration::from_secs(5);
 
 /// A report that is older says nothing any more: proxies report every 30 s even if nothing changed.

@@ -81,6 +81,10 @@ mod tests {
         let seen = paced(futures::stream::iter(events)).count().await;
         assert_eq!(seen, 8);
         // half of 200, 400, 800 and 1,600 ms at least; beginning anew each time, it would be 800 ms at most
-        assert!(began.elapsed() >= Duration::from_millis(1_500), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() >= Duration::from_millis(1_500),
+            "{:?}",
+            began.elapsed()
+        );
     }
 }

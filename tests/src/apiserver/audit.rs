@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 /// One entry per request, when it has been answered.
@@ -41,6 +42,9 @@ pub struct Entry {
     /// The answer.
     #[serde(default)]
     pub response_status: Answer,
+    /// When it came.
+    #[serde(rename = "requestReceivedTimestamp")]
+    pub came: Timestamp,
 }
 
 /// Who asked.

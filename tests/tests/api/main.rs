@@ -12,12 +12,16 @@ use std::process::ExitCode;
 use switchyard_tests::apiserver::programs;
 use switchyard_tests::suite::Suite;
 
+mod certificates;
 mod definitions;
 mod harness;
 mod identity;
 mod leadership;
 mod outage;
 mod rbac;
+mod ready;
+mod release;
+mod reports;
 mod rights;
 mod shared;
 mod site;
@@ -33,7 +37,11 @@ fn main() -> ExitCode {
     let shared = Shared::new();
     steady::add(&mut suite, &shared); // takes longest
     outage::add(&mut suite, &shared);
+    certificates::add(&mut suite, &shared);
+    reports::add(&mut suite, &shared);
     stream::add(&mut suite, &shared);
+    ready::add(&mut suite, &shared);
+    release::add(&mut suite, &shared);
     identity::add(&mut suite, &shared);
     rbac::add(&mut suite, &shared);
     definitions::add(&mut suite, &shared);

@@ -1,7 +1,8 @@
 //! What end-to-end tests have in common: an operator under the chart's role, a
 //! pool, proxies in pods that the test speaks for, and backends.
 
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use kube::api::PostParams;
@@ -10,7 +11,9 @@ use switchyard_crds::ProxyChain;
 use switchyard_tests::apiserver::pods::SpokenFor;
 use switchyard_tests::apiserver::{Entry, Mark, User};
 use switchyard_tests::backend::{Backend, Mode};
-use switchyard_tests::lab::Lab;
+use switchyard_tests::client::Wire;
+use switchyard_tests::eventually::eventually;
+use switchyard_tests::lab::{Host, Lab};
 use switchyard_tests::member::{self, Member};
 use switchyard_tests::operator::{self, Operator};
 
@@ -190,6 +193,28 @@ impl Drop for Site<'_> {
         let refused: Vec<String> = refused.iter().map(Entry::line).collect();
         assert!(refused.is_empty(), "the role does not allow: {refused:#?}");
     }
+}
+
+/// Who serves a client that connects now.
+pub fn asked(client: &Host, to: SocketAddr) -> Result<String, String> {
+    let mut wire = Wire::connect(client, to).map_err(|end| end.to_string())?;
+    let greeting = wire.ask().map_err(|end| end.to_string())?;
+    Ok(greeting.name)
+}
+
+/// Awaits that `backend` serves a client that connects, and says how long that took.
+#[track_caller]
+pub fn served_by(client: &Host, to: SocketAddr, backend: &Backend) -> Duration {
+    let begun = Instant::now();
+    eventually(
+        &format!("{} serves at {to}", backend.name()),
+        SOON,
+        || match asked(client, to)? {
+            name if name == backend.name() => Ok(()),
+            other => Err(other),
+        },
+    );
+    begun.elapsed()
 }
 
 /// A chain on the listener of this name, to these backends, tier by tier, with quick probes.

@@ -1,18 +1,17 @@
 //! Proxies follow what users apply: chains added, changed, removed; endpoints
 //! of a Service; and nobody else's clients notice.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use switchyard_tests::backend::Backend;
 use switchyard_tests::client::{End, Load, LoadPlan, Wire};
 use switchyard_tests::eventually::eventually;
-use switchyard_tests::lab::{Host, Lab};
+use switchyard_tests::lab::Lab;
 use switchyard_tests::suite::Suite;
 
 use crate::shared::{SOON, Shared};
-use crate::site::{PORT, Site};
+use crate::site::{PORT, Site, asked, served_by};
 
 pub fn add(suite: &mut Suite, shared: &Shared) {
     for (name, body) in [
@@ -31,27 +30,6 @@ pub fn add(suite: &mut Suite, shared: &Shared) {
         let shared = shared.clone();
         suite.test(name, move |lab| body(lab, &shared));
     }
-}
-
-/// Who serves a client that connects now.
-fn asked(client: &Host, to: SocketAddr) -> Result<String, String> {
-    let mut wire = Wire::connect(client, to).map_err(|end| end.to_string())?;
-    let greeting = wire.ask().map_err(|end| end.to_string())?;
-    Ok(greeting.name)
-}
-
-#[track_caller]
-fn served_by(client: &Host, to: SocketAddr, backend: &Backend) -> Duration {
-    let begun = Instant::now();
-    eventually(
-        &format!("{} serves at {to}", backend.name()),
-        SOON,
-        || match asked(client, to)? {
-            name if name == backend.name() => Ok(()),
-            other => Err(other),
-        },
-    );
-    begun.elapsed()
 }
 
 fn lifecycle(lab: &Lab, shared: &Shared) {

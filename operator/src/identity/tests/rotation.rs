@@ -190,3 +190,22 @@ async fn who_holds_a_certificate_of_a_lost_ca_comes_back_by_its_token() {
     );
     proxy.stop().await;
 }
+
+/// Certificates are dated back, by more than these authorities live: that must not make them look old.
+#[test]
+fn a_short_lived_authority_is_not_replaced_before_its_time() {
+    let seconds = Duration::from_secs;
+    let lifetimes = Lifetimes::new(seconds(24), seconds(4), seconds(4)).unwrap();
+    let now = Timestamp::now();
+    let first = Ring::default();
+    let plan = first.plan(now, &Given::Nobody, &lifetimes);
+    let ring = first.apply(&plan, now, &Given::Nobody, &lifetimes).unwrap();
+    let changes = |after: u64| {
+        !ring
+            .plan(now + seconds(after), &Given::Nobody, &lifetimes)
+            .is_empty()
+    };
+    let planned: Vec<u64> = (0..24).filter(|after| changes(*after)).collect();
+    // two thirds of 24 s, counted from a tenth of it before the making
+    assert!(matches!(planned.first(), Some(14..=16)), "{planned:?}");
+}

@@ -28,11 +28,11 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long the operator may take to accept a subscription.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 
-/// A connection over which nothing comes for this long is asked whether it lives.
-const KEEPALIVE: Duration = Duration::from_secs(10);
+/// A connection over which nothing comes for this long is asked whether it lives: an operator that hangs does not close it.
+const KEEPALIVE: Duration = Duration::from_secs(3);
 
 /// How long it may take to say so.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What may be under way to us before we have read it: a cold start is one round trip, not many.
 const WINDOW: u32 = 4 << 20;
@@ -228,7 +228,11 @@ fn gone() -> SessionError {
 }
 
 fn said(status: &Status) -> SessionError {
-    let words = status.message().to_owned();
+    let mut words = status.message().to_owned();
+    if let Some(cause) = std::error::Error::source(status) {
+        // a connection that broke: only its causes say why
+        words = format!("{words}: {}", with_causes(cause));
+    }
     match status.code() {
         Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument | Code::FailedPrecondition => {
             SessionError::Refused(words)

@@ -32,6 +32,10 @@ pub const MAX_LEAF_LIFETIME: Duration = Duration::from_hours(7 * 24);
 /// Certificates hold from a little before they are made: the clocks of two machines differ.
 const BACKDATE: Duration = Duration::from_mins(5);
 
+/// Of the life of an authority at most this part lies before its making: its age, by which it is replaced, is read off its
+/// certificate.
+const BACKDATED_PART: u32 = 10;
+
 /// An authority that cannot be used, or cannot sign.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AuthorityError {
@@ -99,7 +103,9 @@ impl Authority {
         );
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        set_validity(&mut params, now, lifetime, None);
+        let backdate = BACKDATE.min(lifetime / BACKDATED_PART);
+        let from = now.saturating_sub(backdate).unwrap_or(Timestamp::MIN);
+        set_validity(&mut params, (from, now), lifetime, None);
         let certificate = params.self_signed(&key)?;
         Ok(AuthorityPem {
             certificate: certificate.pem(),
@@ -198,9 +204,10 @@ impl Authority {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
+        let from = now.saturating_sub(BACKDATE).unwrap_or(Timestamp::MIN);
         set_validity(
             &mut params,
-            now,
+            (from, now),
             lifetime.min(MAX_LEAF_LIFETIME),
             Some(self.validity.until),
         );
@@ -239,13 +246,12 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 
 fn set_validity(
     params: &mut CertificateParams,
-    now: Timestamp,
+    (from, now): (Timestamp, Timestamp),
     lifetime: Duration,
     limit: Option<Timestamp>,
 ) {
     let until = now.saturating_add(lifetime).unwrap_or(Timestamp::MAX);
     let until = limit.map_or(until, |limit| until.min(limit));
-    let from = now.saturating_sub(BACKDATE).unwrap_or(Timestamp::MIN);
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let seconds = |at: Timestamp| Duration::from_secs(at.as_second().max(0).unsigned_abs());
     params.not_before = epoch + seconds(from);

@@ -31,7 +31,7 @@ use crate::identity::server::ALPN;
 pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// For each of: connecting, and the handshake.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
