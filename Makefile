@@ -7,6 +7,9 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # What tests and the demo run: optimised, but built in a fraction of a release build's time.
 QUICK := $(TARGET)/quick/switchyard
+# The whole workspace in one go, always: a package that is built by itself has dependencies with other features, and they
+# would be built again for it.
+WHOLE := --profile quick --workspace
 DENY_VERSION := 0.20.2
 
 .PHONY: help build demo test lint unit test-net test-api test-cluster soak gen gen-check bench bench-operator fuzz image tools clean \
@@ -15,9 +18,9 @@ DENY_VERSION := 0.20.2
 help: ## what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## the release program
-	$(CARGO) build --release -p switchyard
-	@echo "built $(TARGET)/release/switchyard"
+build: ## the release programs
+	$(CARGO) build --release -p switchyard -p switchyard-operator -p switchyard-proxy
+	@echo "built $(TARGET)/release/switchyard, switchyard-operator and switchyard-proxy"
 
 demo: ## clients that never stop, and what they see while backends, DNS and primaries come and go
 	$(CARGO) build --profile quick -p switchyard
@@ -42,28 +45,29 @@ deny: $(TARGET)/tools/bin/cargo-deny
 	$(TARGET)/tools/bin/cargo-deny --log-level error check bans licenses sources
 
 $(TARGET)/tools/bin/cargo-deny:
-	$(CARGO) install cargo-deny --locked --version $(DENY_VERSION) --root $(TARGET)/tools --target-dir $(TARGET)/tools/build --quiet
+	$(CARGO) install cargo-deny --debug --locked --version $(DENY_VERSION) --root $(TARGET)/tools --target-dir $(TARGET)/tools/build --quiet
 
 unit: ## tests of each crate by itself
-	$(CARGO) test --workspace --exclude switchyard-tests --exclude switchyard-bench
+	$(CARGO) test --workspace --lib --bins --test crdgen --test check
 
 test-net: net-tools quick ## network namespaces, real DNS servers, real backends and clients
-	SWITCHYARD_BIN=$(abspath $(QUICK)) $(CARGO) test --profile quick -p switchyard-tests --lib --test net
+	SWITCHYARD_BIN=$(abspath $(QUICK)) $(CARGO) test $(WHOLE) --test net
 
 quick:
-	$(CARGO) build --profile quick -p switchyard
+	$(CARGO) build $(WHOLE) --bins --test net --test api
 
-test-api: tools ## real API server
-	$(CARGO) build --profile quick -p switchyard-operator -p switchyard-proxy
+test-api: tools quick ## real API server
 	SWITCHYARD_OPERATOR_BIN=$(abspath $(TARGET))/quick/switchyard-operator \
 	  SWITCHYARD_PROXY_BIN=$(abspath $(TARGET))/quick/switchyard-proxy \
-	  $(CARGO) test --profile quick -p switchyard-tests --test api
+	  $(CARGO) test $(WHOLE) --test api
 
 test-cluster: ## real nodes
 	@echo "test-cluster: nothing to run yet: there is no chart yet"
 
-soak: ## what takes long
-	@echo "soak: nothing to run yet"
+soak: tools quick ## what takes long
+	SWITCHYARD_STEADY_SECONDS=300 SWITCHYARD_OPERATOR_BIN=$(abspath $(TARGET))/quick/switchyard-operator \
+	  SWITCHYARD_PROXY_BIN=$(abspath $(TARGET))/quick/switchyard-proxy \
+	  $(CARGO) test $(WHOLE) --test api -- steady::
 
 mutants: ## break each pure rule on purpose and see its property fail
 	proxy/mutations/run.sh
@@ -80,7 +84,7 @@ bench: build ## side by side with HAProxy, nginx and Envoy; then the operator
 
 bench-operator: tools ## how fast the operator is, beside a real API server (about ten minutes)
 	$(CARGO) build --release -p switchyard-operator
-	$(CARGO) build --profile quick -p switchyard-tests --bin bench-operator
+	$(CARGO) build $(WHOLE) --bin bench-operator
 	SWITCHYARD_OPERATOR_BIN=$(abspath $(TARGET))/release/switchyard-operator $(TARGET)/quick/bench-operator
 
 fuzz: ## a short run of every fuzz target

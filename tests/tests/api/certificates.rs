@@ -144,8 +144,11 @@ fn rotation(lab: &Lab, shared: &Shared) {
         lab.say(seen.to_string());
         seen.must_all_be_served();
     }
-    // Started again it has nothing but its pod's files; a kubelet has renewed one of them.
-    let [member, _] = &mut members;
+    starts_again(&mut members[0], &known);
+}
+
+/// It has nothing but its pod's files then; a kubelet has renewed one of them.
+fn starts_again(member: &mut Member, known: &[String]) {
     member.kill();
     member.trust(&format!(
         "{}\n-----END CERTIFICATE-----\n",
