@@ -29,6 +29,7 @@ pub mod member;
 pub mod netns;
 pub mod operator;
 pub mod process;
+pub mod service;
 pub mod suite;
 pub mod switchyard;
 pub mod tls;

@@ -44,6 +44,7 @@ pub fn program() -> PathBuf {
 pub struct Plan {
     user: User,
     namespace: String,
+    discovery: Option<String>,
     arguments: Vec<String>,
 }
 
@@ -58,6 +59,7 @@ impl Plan {
         Self {
             user: user.clone(),
             namespace: namespace.to_owned(),
+            discovery: None,
             arguments: Vec::new(),
         }
     }
@@ -66,6 +68,14 @@ impl Plan {
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Reached by proxies at this `HOST:PORT`, as several replicas are at that
+    /// of their Service; else at its machine's own address.
+    #[must_use]
+    pub fn reached_at(mut self, address: &str) -> Self {
+        self.discovery = Some(address.to_owned());
         self
     }
 
@@ -129,7 +139,7 @@ impl Operator {
 
     /// Where proxies of its lab reach it.
     pub fn discovery(&self) -> String {
-        self.host.at(DISCOVERY_PORT).to_string()
+        discovery(&self.host, &self.plan)
     }
 
     /// Its way to the API server.
@@ -199,13 +209,18 @@ impl Deref for Operator {
     }
 }
 
+fn discovery(host: &Host, plan: &Plan) -> String {
+    let own = || host.at(DISCOVERY_PORT).to_string();
+    plan.discovery.clone().unwrap_or_else(own)
+}
+
 fn launch(host: &Host, plan: &Plan, kubeconfig: &std::path::Path) -> Program {
     let mut command = host.command(&program().to_string_lossy());
     command
         .env("KUBECONFIG", kubeconfig)
         .args(["run", "--namespace", &plan.namespace])
         .args(["--pod-name", host.name()])
-        .args(["--discovery-address", &host.at(DISCOVERY_PORT).to_string()])
+        .args(["--discovery-address", &discovery(host, plan)])
         .args(&plan.arguments);
     let directory = host.directory("switchyard-operator");
     Program::start(host, "switchyard-operator", &directory, command)

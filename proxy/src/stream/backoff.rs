@@ -6,8 +6,9 @@ use std::time::Duration;
 /// Before the second attempt, on average.
 const FIRST: Duration = Duration::from_millis(200);
 
-/// On average, however often it has failed: a new leader has everybody back within seconds.
-const LONGEST: Duration = Duration::from_secs(2);
+/// On average, however often it has failed: a new leader has everybody back within seconds, though one address leads to every
+/// replica in turn, and only the leader takes them.
+const LONGEST: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Backoff {

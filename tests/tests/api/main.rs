@@ -27,6 +27,7 @@ mod shared;
 mod site;
 mod steady;
 mod stream;
+mod succession;
 mod workloads;
 
 use shared::Shared;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     steady::add(&mut suite, &shared); // takes longest
     outage::add(&mut suite, &shared);
     certificates::add(&mut suite, &shared);
+    succession::add(&mut suite, &shared);
     reports::add(&mut suite, &shared);
     stream::add(&mut suite, &shared);
     ready::add(&mut suite, &shared);

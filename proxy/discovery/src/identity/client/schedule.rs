@@ -9,7 +9,7 @@ use jiff::Timestamp;
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 
 /// The longest wait after a failure.
-const LAST_RETRY: Duration = Duration::from_secs(30);
+const LAST_RETRY: Duration = Duration::from_secs(5);
 
 /// The wall clock is looked at this often while waiting: a machine that slept, or whose clock was set, is late otherwise.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
