@@ -54,7 +54,8 @@ test-net: net-tools quick ## network namespaces, real DNS servers, real backends
 	SWITCHYARD_BIN=$(abspath $(QUICK)) $(CARGO) test $(WHOLE) --test net
 
 quick:
-	$(CARGO) build $(WHOLE) --bins --test net --test api
+	$(CARGO) build $(WHOLE) --bin switchyard --bin switchyard-operator --bin switchyard-proxy --bin test-backend \
+	  --test net --test api
 
 test-api: tools quick ## real API server
 	SWITCHYARD_OPERATOR_BIN=$(abspath $(TARGET))/quick/switchyard-operator \
