@@ -499,7 +499,7 @@ fn a_new_leader_says_nothing_until_it_knows() {
     );
     let now = scene.now();
     scene.desk.lead(now);
-    scene.pass(4);
+    scene.pass(14);
     scene.write();
     assert_eq!(scene.writes, 1);
     scene.pass(1);
