@@ -65,10 +65,11 @@ test-api: tools quick ## real API server
 test-cluster: ## real nodes
 	@echo "test-cluster: nothing to run yet: there is no chart yet"
 
-soak: tools quick ## what takes long
-	SWITCHYARD_STEADY_SECONDS=300 SWITCHYARD_OPERATOR_BIN=$(abspath $(TARGET))/quick/switchyard-operator \
+soak: tools quick ## what takes long, or wants the machine for itself
+	for trials in succession:: steady::; do SWITCHYARD_SOAK=1 \
+	  SWITCHYARD_STEADY_SECONDS=300 SWITCHYARD_OPERATOR_BIN=$(abspath $(TARGET))/quick/switchyard-operator \
 	  SWITCHYARD_PROXY_BIN=$(abspath $(TARGET))/quick/switchyard-proxy \
-	  $(CARGO) test $(WHOLE) --test api -- steady::
+	  $(CARGO) test $(WHOLE) --test api -- $$trials --test-threads 1; done
 
 mutants: ## break each pure rule on purpose and see its property fail
 	proxy/mutations/run.sh

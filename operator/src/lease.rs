@@ -23,6 +23,9 @@ use election::{Election, Standing, Step, Wrote};
 /// No request about the lease is waited for longer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Attempts to give the lease back; others only wait for its end if none of them succeeds.
+const RESIGNATIONS: u32 = 3;
+
 /// The candidate of this process.
 pub struct Candidate {
     leases: Api<Lease>,
@@ -72,10 +75,17 @@ impl Candidate {
         }
     }
 
-    /// Once every leader's task has ended: lets another replica lead at once, if this one holds the lease.
+    /// Once every leader's task has ended: lets another replica lead at once, if this one holds the lease. A renewal that was
+    /// under way when it was told to end may have been written, and then stands in the way of the first attempt.
     pub async fn resign(mut self) {
-        if let Some(intent) = self.election.resign() {
-            self.write(&intent).await;
+        for _ in 0..RESIGNATIONS {
+            if let Some(intent) = self.election.resign() {
+                self.write(&intent).await;
+            }
+            if !self.election.may_be_ours() {
+                return;
+            }
+            self.read().await;
         }
     }
 

@@ -294,6 +294,11 @@ impl Election {
         })
     }
 
+    /// The lease was ours when it was last heard of.
+    pub(super) fn may_be_ours(&self) -> bool {
+        self.aside_until.is_none()
+    }
+
     fn pause(&self) -> Duration {
         self.timing.retry.mul_f64(1.0 + JITTER * fastrand::f64())
     }

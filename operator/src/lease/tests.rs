@@ -204,6 +204,22 @@ fn without_an_api_server_whoever_cannot_know_of_a_leader_stands_in() {
     );
 }
 
+/// The process was told to end while a renewal was under way, which then was written.
+#[test]
+fn what_was_under_way_does_not_keep_the_lease() {
+    let now = Instant::now();
+    let mut election = leader(now);
+    let first = election.resign().unwrap();
+    assert_eq!((first.holder, first.version.as_deref()), (None, Some("1")));
+    election.wrote(Wrote::Lost, now, now);
+    assert!(election.may_be_ours());
+    election.read(Some(held_by("a", 2)), now);
+    let second = election.resign().unwrap();
+    assert_eq!((&second.holder, second.version.as_deref()), (&None, Some("2")));
+    election.wrote(Wrote::Done(written(&second, 3)), now, now);
+    assert!(!election.may_be_ours());
+}
+
 #[test]
 fn giving_back_writes_nobody_and_only_by_the_holder() {
     let start = Instant::now();

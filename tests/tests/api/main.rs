@@ -39,7 +39,10 @@ fn main() -> ExitCode {
     steady::add(&mut suite, &shared); // takes longest
     outage::add(&mut suite, &shared);
     certificates::add(&mut suite, &shared);
-    succession::add(&mut suite, &shared);
+    // They measure how long a takeover takes: a machine that runs everything else beside them says nothing about that.
+    if std::env::var_os("SWITCHYARD_SOAK").is_some() {
+        succession::add(&mut suite, &shared);
+    }
     reports::add(&mut suite, &shared);
     stream::add(&mut suite, &shared);
     ready::add(&mut suite, &shared);
