@@ -91,6 +91,21 @@ pub fn pool_id(meta: &ObjectMeta) -> PoolId {
     PoolId { namespace, name }
 }
 
+/// The identity of a chain by its metadata.
+pub fn chain_id(meta: &ObjectMeta) -> ChainId {
+    let PoolId { namespace, name } = pool_id(meta);
+    ChainId { namespace, name }
+}
+
+/// The pool that a chain names.
+pub fn pool_of(chain: &ProxyChain) -> Option<PoolId> {
+    let pool = chain.spec.pool_ref.as_ref()?;
+    Some(PoolId {
+        namespace: chain.metadata.namespace.clone().unwrap_or_default(),
+        name: pool.name.clone(),
+    })
+}
+
 /// Which resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {

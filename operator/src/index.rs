@@ -21,7 +21,7 @@ use switchyard_crds::proxychain::BackendTarget;
 use switchyard_crds::{Kind, ProxyChain, ProxyPool};
 use switchyard_snapshot::{ChainId, PoolId};
 
-use crate::compile::{Fields, Given, ObjectKey, Resources, pool_id};
+use crate::compile::{Fields, Given, ObjectKey, Resources, chain_id, pool_id, pool_of};
 use crate::endpoints::{ServiceId, Services};
 use crate::pods::Pods;
 use crate::written::Defaults;
@@ -344,20 +344,6 @@ impl<'a> Member<'a> {
 /// counts from one, but has another UID.
 fn same_spec(one: &ObjectMeta, other: &ObjectMeta) -> bool {
     one.generation == other.generation && one.uid == other.uid && one.generation.is_some()
-}
-
-/// Identity of a chain by its metadata.
-pub fn chain_id(meta: &ObjectMeta) -> ChainId {
-    let PoolId { namespace, name } = pool_id(meta);
-    ChainId { namespace, name }
-}
-
-fn pool_of(chain: &ProxyChain) -> Option<PoolId> {
-    let pool = chain.spec.pool_ref.as_ref()?;
-    Some(PoolId {
-        namespace: chain.metadata.namespace.clone().unwrap_or_default(),
-        name: pool.name.clone(),
-    })
 }
 
 fn unit_of(id: &ChainId, chain: &ProxyChain) -> Unit {

@@ -99,7 +99,6 @@ impl Parts {
             uid: revision.uid.clone(),
             generation: revision.generation,
             refusals,
-            notes: Vec::new(),
         })
     }
 }

@@ -13,7 +13,7 @@ use switchyard_snapshot::{PoolId, ResourceId};
 use tokio::sync::Notify;
 
 use super::Workload;
-use crate::compile::{Note, ObjectKey, Refusal};
+use crate::compile::{ObjectKey, Refusal};
 
 /// What is published for a pool.
 pub type Versions = Arc<BTreeMap<ResourceId, Hash>>;
@@ -55,18 +55,15 @@ pub struct Verdict {
     pub generation: i64,
     /// What could not be used.
     pub refusals: Vec<Refusal>,
-    /// What was written and has no effect.
-    pub notes: Vec<Note>,
 }
 
 impl Verdict {
     /// Of the object with this metadata, as it was compiled.
-    pub fn of(compiled: &ObjectMeta, refusals: Vec<Refusal>, notes: Vec<Note>) -> Self {
+    pub fn of(compiled: &ObjectMeta, refusals: Vec<Refusal>) -> Self {
         Self {
             uid: compiled.uid.clone().unwrap_or_default(),
             generation: compiled.generation.unwrap_or_default(),
             refusals,
-            notes,
         }
     }
 }

@@ -18,6 +18,7 @@ use switchyard_snapshot::{ChainId, ResourceId};
 use super::board::Verdict;
 use super::conditions::{self, Finding, Status, seconds};
 use super::fleet::{Fleet, Tally};
+use crate::compile::chain_id;
 use view::{Majority, Serving, View};
 
 /// Everything that the status of a chain depends on.
@@ -35,15 +36,6 @@ pub struct Facts<'a> {
     pub now: Timestamp,
 }
 
-/// The identity of a chain.
-pub fn id_of(chain: &ProxyChain) -> ChainId {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    ChainId {
-        namespace: text(&chain.metadata.namespace),
-        name: text(&chain.metadata.name),
-    }
-}
-
 /// The status the chain should have.
 pub fn fold(facts: &Facts<'_>) -> ProxyChainStatus {
     let mut status = facts.chain.status.clone().unwrap_or_default();
@@ -55,7 +47,7 @@ pub fn fold(facts: &Facts<'_>) -> ProxyChainStatus {
     let (programmed, primary, ready) = if known && !facts.fleet.settled {
         (None, None, None)
     } else {
-        let id = id_of(facts.chain);
+        let id = chain_id(&facts.chain.metadata);
         let programmed = programmed(facts, &id, &mut status);
         let (primary, ready) = served(facts, &id, &old, &mut status);
         (Some(programmed), primary, ready)
@@ -216,7 +208,7 @@ fn unseen(facts: &Facts<'_>, id: &ChainId) -> (Finding, bool) {
 /// The generation that what is served now is about: the newest, once most of those who report run it.
 fn described(facts: &Facts<'_>, majority: &Majority, views: &[View<'_>], old: &[Condition]) -> i64 {
     let newest = facts.verdict.generation;
-    let id = id_of(facts.chain);
+    let id = chain_id(&facts.chain.metadata);
     let runs = |view: &&View<'_>| match view.report.generation {
         // it does not say: what it has acknowledged must do
         0 => facts

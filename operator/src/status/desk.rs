@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use kube::core::ObjectMeta;
 use switchyard_crds::proxychain::EndpointStatus;
-use switchyard_crds::{Kind, ProxyChain, ProxyChainStatus, ProxyPool};
+use switchyard_crds::{ProxyChain, ProxyChainStatus, ProxyPool};
 use switchyard_discovery::Hash;
 use switchyard_discovery::server::Activity;
-use switchyard_snapshot::{ChainId, PoolId, ResourceId};
+use switchyard_snapshot::{PoolId, ResourceId};
 
 use super::board::{News, Object, Verdict, Versions};
 use super::fleet::Fleet;
 use super::proxies::{Proxies, Touched};
 use super::writer::Draft;
 use super::{Workload, chain, events, pool};
-use crate::compile::{ObjectKey, pool_id};
+use crate::compile::{self, ObjectKey, pool_id};
 
 /// How long a new leader waits for proxies that have not reported until it says that it does not know. One whose leader hangs,
 /// and does not end, notices after 5 s, and may try the one that hangs again.
@@ -60,18 +60,17 @@ pub enum Look {
 pub type Dirty = Vec<ObjectKey>;
 
 impl Desk {
-    /// This process leads from now on. Nothing is known of proxies yet: they connect and report anew.
+    /// This process leads from now on. Proxies that are connected already stay known: who has stood in, or lost the lease and
+    /// has it again, kept their connections, and they will not say again what they run. All others connect now.
     pub fn lead(&mut self, now: Instant) -> Dirty {
-        self.proxies = Proxies::default();
         self.settled.clear();
         self.all_settled = false;
         self.leads_since = Some(now);
         self.objects.keys().cloned().collect()
     }
 
-    /// It does not lead any more: what it knows of proxies is void, and somebody else writes.
+    /// It does not lead any more, and somebody else writes. Proxies whose connections end are forgotten one by one.
     pub fn follow(&mut self) {
-        self.proxies = Proxies::default();
         self.leads_since = None;
         self.returned.clear();
     }
@@ -213,8 +212,8 @@ impl Desk {
         now: Instant,
         wall: Timestamp,
     ) -> Look {
-        let pool = pool_of_chain(chain);
-        let id = chain::id_of(chain);
+        let pool = compile::pool_of(chain);
+        let id = compile::chain_id(&chain.metadata);
         let published = pool.as_ref().and_then(|pool| self.published.get(pool));
         let fleet = match &pool {
             Some(pool) => self.fleet(pool, now),
@@ -259,7 +258,7 @@ impl Desk {
     }
 
     fn fleet(&self, pool: &PoolId, now: Instant) -> Fleet<'_> {
-        let object = match self.objects.get(&pool_key(pool)) {
+        let object = match self.objects.get(&ObjectKey::pool(pool)) {
             Some(Object::Pool(object)) => Some(object.as_ref()),
             _ => None,
         };
@@ -289,7 +288,7 @@ impl Desk {
             chains,
         } = touched;
         if itself {
-            dirty.push(pool_key(pool));
+            dirty.push(ObjectKey::pool(pool));
         }
         if all_chains {
             dirty.extend(self.by_pool.get(pool).into_iter().flatten().cloned());
@@ -297,7 +296,7 @@ impl Desk {
         dirty.extend(
             chains
                 .into_iter()
-                .map(chain_key)
+                .map(|id| ObjectKey::chain(&id))
                 .filter(|key| self.objects.contains_key(key)),
         );
     }
@@ -328,31 +327,7 @@ impl Desk {
 fn pool_of(object: &Object) -> Option<PoolId> {
     match object {
         Object::Pool(_) => None,
-        Object::Chain(chain) => pool_of_chain(chain),
-    }
-}
-
-fn pool_of_chain(chain: &ProxyChain) -> Option<PoolId> {
-    let pool = chain.spec.pool_ref.as_ref()?;
-    Some(PoolId {
-        namespace: chain.metadata.namespace.clone().unwrap_or_default(),
-        name: pool.name.clone(),
-    })
-}
-
-fn pool_key(pool: &PoolId) -> ObjectKey {
-    ObjectKey {
-        kind: Kind::ProxyPool,
-        namespace: pool.namespace.clone(),
-        name: pool.name.clone(),
-    }
-}
-
-fn chain_key(ChainId { namespace, name }: ChainId) -> ObjectKey {
-    ObjectKey {
-        kind: Kind::ProxyChain,
-        namespace,
-        name,
+        Object::Chain(chain) => compile::pool_of(chain),
     }
 }
 

@@ -227,7 +227,7 @@ impl Scene {
     pub fn compile(&mut self, key: &ObjectKey, refusals: Vec<Refusal>) {
         let board = Board::default();
         let meta = self.objects[key].meta().clone();
-        board.verdict(key.clone(), Verdict::of(&meta, refusals, Vec::new()));
+        board.verdict(key.clone(), Verdict::of(&meta, refusals));
         self.desk.take(board.take(), |_| {});
     }
 
@@ -254,6 +254,17 @@ impl Scene {
             what,
         };
         self.desk.activity(activity, self.now())
+    }
+
+    /// Another replica takes over, to which no proxy has been connected: this one has long forgotten them.
+    pub fn another_leads(&mut self, names: &[&str]) {
+        self.desk.follow();
+        for name in names {
+            self.does(name, What::Disconnected);
+        }
+        self.pass(5);
+        let now = self.now();
+        self.desk.lead(now);
     }
 
     pub fn connect(&mut self, name: &str) {

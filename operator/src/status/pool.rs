@@ -51,14 +51,11 @@ pub fn fold(facts: &Facts<'_>) -> ProxyPoolStatus {
     let known = conditions::find(&old, ConditionType::Programmed).is_some();
     let (accepted, programmed, ready) = if known && !facts.fleet.settled {
         // what pods are refused is not known yet either
-        let accepted = conditions::accepted(
-            facts.verdict,
-            &warnings::of(facts.pool, facts.verdict, facts.workload),
-        );
+        let accepted = conditions::accepted(facts.verdict, &warnings::of(facts.pool, facts.workload));
         (accepted, None, None)
     } else {
         count(facts, &mut status);
-        let warnings = warnings::of(facts.pool, facts.verdict, facts.workload);
+        let warnings = warnings::of(facts.pool, facts.workload);
         let strict = warnings::too_strict(facts.pool, facts.workload);
         let accepted = conditions::accepted(facts.verdict, &warnings);
         let ready = ready(facts, &status, strict.as_deref(), &old);

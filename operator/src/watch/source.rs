@@ -13,9 +13,9 @@ use switchyard_crds::{ProxyChain, ProxyPool};
 use switchyard_snapshot::{ChainId, PoolId};
 
 use super::Counters;
-use crate::compile::pool_id;
+use crate::compile::{chain_id, pool_id};
 use crate::endpoints::{Definition, ServiceId, Slice};
-use crate::index::{Change, chain_id, slim};
+use crate::index::{Change, slim};
 
 /// A kind that is watched for the index.
 pub trait Watched:

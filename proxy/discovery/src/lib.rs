@@ -14,6 +14,7 @@
 //! The wire is the incremental, aggregated discovery protocol of Envoy (xDS, `DeltaAggregatedResources`) with our own
 //! resource types. All pieces of a snapshot are one subscription, so that one response carries one consistent change.
 
+mod causes;
 pub mod client;
 mod hash;
 pub mod identity;

@@ -29,5 +29,5 @@ pub const BAD_REQUEST_TYPE: &str = "type.googleapis.com/google.rpc.BadRequest";
 /// The largest request: names, versions and reasons, or one report.
 pub const LARGEST_REQUEST: usize = 16 << 20;
 
-/// The largest response: all resources of one pool. A proxy takes no more into its memory, whoever sends it.
-pub const LARGEST_RESPONSE: usize = 256 << 20;
+/// The largest response: a new proxy gets all of its pool in one. About 40,000 chains.
+pub const LARGEST_RESPONSE: usize = 64 << 20;

@@ -476,8 +476,7 @@ fn a_proxy_that_comes_back_without_the_chain_counts_no_more() {
 fn a_new_leader_says_nothing_until_it_knows() {
     let mut scene = Scene::serving(&["a", "b"]);
     scene.pass(100);
-    let now = scene.now();
-    scene.desk.lead(now);
+    scene.another_leads(&["a", "b"]);
     scene.write();
     scene.connect("a");
     scene.runs("a", &[("c", "c 1")]);
@@ -497,14 +496,28 @@ fn a_new_leader_says_nothing_until_it_knows() {
         "{}",
         scene.condition("Ready")
     );
-    let now = scene.now();
-    scene.desk.lead(now);
+    scene.another_leads(&["a", "b"]);
     scene.pass(14);
     scene.write();
     assert_eq!(scene.writes, 1);
     scene.pass(1);
     scene.write();
     assert!(scene.condition("Ready").starts_with("Unknown/Unknown @1"));
+}
+
+/// Without an API server a replica goes on serving, and its proxies stay connected: they say nothing again once it has the
+/// lease back.
+#[test]
+fn who_has_the_lease_back_knows_its_proxies_still() {
+    let mut scene = Scene::serving(&["a", "b"]);
+    scene.desk.follow();
+    scene.pass(40);
+    let now = scene.now();
+    scene.desk.lead(now);
+    scene.write();
+    scene.pass(20);
+    scene.write();
+    assert_eq!(scene.writes, 0, "{}", scene.condition("Programmed"));
 }
 
 #[test]

@@ -8,13 +8,12 @@ use switchyard_crds::proxypool::{
 use switchyard_crds::{ProxyPool, Reason};
 
 use crate::status::Workload;
-use crate::status::board::Verdict;
 
 /// What `spec.replicas` is when nobody writes it: the API server fills it in, so it cannot be told from one that was written.
 const DEFAULT_REPLICAS: u32 = 2;
 
 /// Everything that wants to be known.
-pub fn of(pool: &ProxyPool, verdict: &Verdict, workload: Option<&Workload>) -> Vec<(Reason, String)> {
+pub fn of(pool: &ProxyPool, workload: Option<&Workload>) -> Vec<(Reason, String)> {
     let mut warnings = Vec::new();
     if let Some(words) = too_strict(pool, workload) {
         warnings.push((Reason::PrivilegedNamespaceRequired, words));
@@ -28,12 +27,8 @@ pub fn of(pool: &ProxyPool, verdict: &Verdict, workload: Option<&Workload>) -> V
         );
         warnings.push((Reason::ClientAddressHidden, words));
     }
-    let ignored = ignored(&pool.spec).into_iter().map(str::to_owned);
-    let noted = verdict
-        .notes
-        .iter()
-        .map(|note| format!("{} has no effect: {}", note.field, note.why));
-    warnings.extend(ignored.chain(noted).map(|words| (Reason::FieldIgnored, words)));
+    let ignored = ignored(&pool.spec).into_iter();
+    warnings.extend(ignored.map(|words| (Reason::FieldIgnored, words.to_owned())));
     warnings
 }
 

@@ -14,6 +14,7 @@ use tonic::{Code, Status, Streaming};
 use tower::Service;
 
 use super::mirror::{Mirror, MirrorError, NotRunning};
+use crate::causes::with_causes;
 use crate::peer::PeerIdentity;
 use crate::proto::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use crate::proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node};
@@ -240,18 +241,4 @@ fn said(status: &Status) -> SessionError {
         _ if words.is_empty() => SessionError::Lost(status.code().to_string()),
         _ => SessionError::Lost(words),
     }
-}
-
-/// tonic's outermost error only says "transport error".
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let text = next.to_string();
-        if !words.ends_with(&text) {
-            words = format!("{words}: {text}");
-        }
-        cause = next.source();
-    }
-    words
 }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A valid certificate is renewed by itself; the token is needed for the first one, and again once a renewal is refused, the
-//! certificate has expired, or the operator does not know its CA any more. So an outage of the API server, whose tokens run out, locks nobody out.
+//! certificate has expired, or the operator does not know its CA any more. So an outage of the API server, whose tokens run out,
+//! locks nobody out.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use super::certificate::Credential;
 use super::proto::ExchangeRequest;
 use super::proto::identity_client::IdentityClient;
 use super::request::{KeyRequest, RequestError};
+use crate::causes::with_causes;
 use crate::peer::PeerIdentity;
 
 mod connector;
@@ -224,7 +226,7 @@ impl Client {
         let obtained = Timestamp::now();
         let unreachable = |error: &dyn std::error::Error| ExchangeError::Connect {
             address: settings.operator.clone(),
-            reason: chain_of(error),
+            reason: with_causes(error),
         };
         // The connector does TLS itself; tonic would insist on its own for https.
         let channel = Endpoint::from_shared(format!("http://{}", settings.operator))
@@ -268,19 +270,4 @@ async fn read_token(path: &Path) -> Result<String, ExchangeError> {
         "" => Err(refuse("it is empty".to_owned())),
         token => Ok(token.to_owned()),
     }
-}
-
-/// An error with its causes: tonic's outermost one only says "transport error".
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let text = next.to_string();
-        if !words.ends_with(&text) {
-            words.push_str(": ");
-            words.push_str(&text);
-        }
-        cause = next.source();
-    }
-    words
 }

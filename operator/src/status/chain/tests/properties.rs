@@ -77,8 +77,7 @@ fn play(scene: &mut Scene, who: usize, what: Move) {
         Move::Come => scene.connect(name),
         Move::Pass(seconds) => scene.pass(seconds),
         Move::NewLeader => {
-            let now = scene.now();
-            scene.desk.lead(now);
+            scene.another_leads(&NAMES);
         }
         Move::Suspend => {
             scene.edit(|chain| chain.spec.suspend = !chain.spec.suspend);
