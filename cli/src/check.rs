@@ -61,6 +61,7 @@ impl Loaded {
                     snat: Vec::new(),
                     affinity: None,
                     drain_timeout: std::time::Duration::ZERO,
+                    ticket_keys: Vec::new(),
                 },
                 listeners: Vec::new(),
                 chains: Vec::new(),

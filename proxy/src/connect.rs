@@ -13,9 +13,9 @@ mod search;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use switchyard_snapshot::SendProxy;
 use tokio::net::TcpStream;
 
+use crate::chain::view::Via;
 use crate::endpoint::Place;
 use crate::listener::{ChainLocal, Refused};
 use crate::route::Routing;
@@ -41,7 +41,7 @@ pub(crate) struct Caller<'a> {
 pub(crate) struct Connected {
     pub(crate) stream: TcpStream,
     pub(crate) place: Place,
-    pub(crate) send_proxy: SendProxy,
+    pub(crate) via: Via,
     /// Attempts it took, this one included.
     pub(crate) attempts: u32,
     /// From the first attempt on.

@@ -29,7 +29,8 @@ pub enum Look {
 pub fn look(protocol: Protocol, bytes: &[u8]) -> Look {
     match (protocol, bytes) {
         (Protocol::Tcp, _) => Look::Opaque,
-        (Protocol::Tls, _) => tls::look(bytes),
+        (Protocol::Tls | Protocol::Https, _) => tls::look(bytes),
+        (Protocol::Http, _) => http::look(bytes),
         (Protocol::Auto, []) => Look::More,
         (Protocol::Auto, [tls::HANDSHAKE, ..]) => match tls::look(bytes) {
             // A binary protocol may begin with the same byte.

@@ -24,6 +24,7 @@ pub mod drain;
 pub mod ejection;
 pub mod endpoint;
 pub mod failover;
+mod http;
 mod listener;
 pub mod logging;
 pub mod metrics;
@@ -44,6 +45,7 @@ pub mod state_dir;
 pub mod stream;
 pub mod tasks;
 pub mod verdict;
+mod wire;
 pub mod worker;
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ fn listener_words(listener: &Listener) -> String {
     let protocol = match protocol {
         Protocol::Tcp => "TCP",
         Protocol::Tls => "TLS",
+        Protocol::Http => "HTTP",
+        Protocol::Https => "HTTPS",
         Protocol::Auto => "Auto",
     };
     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();

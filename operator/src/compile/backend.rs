@@ -7,7 +7,9 @@ use switchyard_crds::proxychain::{
     AddressFamilies, Backend as Spec, BackendProtocol, BackendTarget, Connect as ConnectSpec,
     ProxyProtocolOut, Resolution as ResolutionSpec, ServiceRef, WithoutAnswer,
 };
-use switchyard_snapshot::{Backend, Connect, Families, OnMissing, Resolution, SendProxy, Target};
+use switchyard_snapshot::{
+    Backend, Connect, Families, HttpVersion, OnMissing, Resolution, SendProxy, Target,
+};
 
 use super::FieldPath;
 use super::faults::Faults;
@@ -147,6 +149,8 @@ fn compile(spec: &Spec, path: &FieldPath, services: Lookup<'_>, faults: &mut Fau
             ProxyProtocolOut::V1 => SendProxy::V1,
             ProxyProtocolOut::V2 => SendProxy::V2,
         },
+        http: HttpVersion::Http1,
+        tls: None,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use switchyard_crds::proxychain::{Balance as BalanceSpec, DrainVanished, Failback};
 use switchyard_crds::{ProxyChain, ProxyChainSpec};
-use switchyard_snapshot::{Balance, Chain, ChainId};
+use switchyard_snapshot::{Balance, Chain, ChainId, HeaderRules};
 
 use super::faults::Faults;
 use super::{FieldPath, ObjectKey, backend, failover, health};
@@ -77,6 +77,7 @@ pub fn compile(
             .map(|schedule| failover::compile_schedule(schedule, &path.key("schedule"), faults)),
         drain_vanished: drain_vanished.as_ref().map(|DrainVanished { after }| after.get()),
         suspend: *suspend,
+        headers: HeaderRules::default(),
     }
 }
 

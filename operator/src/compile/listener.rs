@@ -1,7 +1,7 @@
 //! One listener of a pool: from the user's fields to what the proxy binds.
 
 use switchyard_crds::proxypool::{Listener as Spec, ListenerProtocol, ListenerTls, ProxyProtocolIn, TlsMode};
-use switchyard_snapshot::{AcceptProxy, Listener, Protocol};
+use switchyard_snapshot::{AcceptProxy, HttpLimits, Listener, Protocol};
 
 use super::faults::Faults;
 use super::{FieldPath, Profile};
@@ -65,6 +65,9 @@ pub fn compile(spec: &Spec, path: &FieldPath, profile: Profile, faults: &mut Fau
         idle_timeout: idle_timeout.get(),
         handshake_timeout: handshake_timeout.get(),
         max_connections: *max_connections,
+        tls: None,
+        https_redirect: None,
+        http: HttpLimits::default(),
     };
     (!faults.concern(path)).then_some(listener)
 }

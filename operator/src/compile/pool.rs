@@ -84,6 +84,7 @@ fn compile_pool(
         snat,
         affinity: affinity.as_ref().map(compile_affinity),
         drain_timeout: drain_timeout.get(),
+        ticket_keys: Vec::new(),
     };
     let usable = !faults.concern_more_than(&path);
     usable.then_some(CompiledPool {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::duration;
 use crate::listener::is_default;
+use crate::{BackendTls, duration};
 
 /// One backend of a chain; it may have many endpoints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,22 @@ pub struct Backend {
     /// The PROXY header sent first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub send_proxy: SendProxy,
+    /// What is spoken to it, where the listener speaks HTTP.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub http: HttpVersion,
+    /// Connections to it are TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<BackendTls>,
+}
+
+/// The HTTP version towards a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HttpVersion {
+    /// HTTP/1.1, RFC 9112.
+    #[default]
+    Http1,
+    /// HTTP/2, RFC 9113; without TLS by prior knowledge.
+    Http2,
 }
 
 /// Where endpoints come from.

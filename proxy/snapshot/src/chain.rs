@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::listener::is_default;
-use crate::{Backend, Balance, Connect, Failover, Health, Resolution, Schedule, duration};
+use crate::{Backend, Balance, Connect, Failover, HeaderRules, Health, Resolution, Schedule, duration};
 
 /// `namespace/name` of a `ProxyChain`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,4 +70,7 @@ pub struct Chain {
     /// Administratively down.
     #[serde(default, skip_serializing_if = "is_default")]
     pub suspend: bool,
+    /// What is changed in headers, where the listener speaks HTTP.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub headers: HeaderRules,
 }

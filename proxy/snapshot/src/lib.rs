@@ -13,21 +13,27 @@ mod chain;
 mod duration;
 mod failover;
 mod health;
+mod http;
 mod listener;
 mod report;
 mod resource;
+mod tls;
 mod validate;
 
-pub use backend::{Backend, Balance, Connect, Families, OnMissing, Resolution, SendProxy, Target};
+pub use backend::{
+    Backend, Balance, Connect, Families, HttpVersion, OnMissing, Resolution, SendProxy, Target,
+};
 pub use chain::{Chain, ChainId};
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use failover::{Failback, Failover, Mode, OnDown, Schedule, Start, TimeOfDay, Weekday};
 pub use health::{Health, Monitor, Passive};
+pub use http::{HeaderChanges, HeaderField, HeaderRules, HttpLimits};
 pub use listener::{AcceptProxy, Affinity, Listener, Protocol};
 pub use report::{
     ActiveReport, ChainReport, ENDPOINTS_REPORTED, EndpointReport, EndpointState, Report, TransitionReport,
 };
 pub use resource::{NoPool, Resource, ResourceId};
+pub use tls::{BackendTls, Certificate, ListenerTls, Private, TicketKey, TlsVersion};
 pub use validate::Invalid;
 
 use std::fmt;
@@ -83,4 +89,7 @@ pub struct Pool {
     /// How long sessions may take to leave once the proxy drains.
     #[serde(with = "duration::text")]
     pub drain_timeout: Duration,
+    /// Keys for session tickets: the first seals, all open. None: each process makes its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ticket_keys: Vec<TicketKey>,
 }

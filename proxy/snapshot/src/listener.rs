@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::duration;
+use crate::{HttpLimits, ListenerTls, duration};
 
 /// One port of the pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,15 @@ pub struct Listener {
     pub handshake_timeout: Duration,
     /// Sessions at once on this proxy; beyond it, connections wait in the kernel's backlog.
     pub max_connections: u32,
+    /// TLS ends here; none: it does not, and TLS that comes all the same is passed through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+    /// Every request is answered with 308 to https at this port; none: it is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https_redirect: Option<u16>,
+    /// What is taken of HTTP.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub http: HttpLimits,
 }
 
 /// How the chain of a connection is found.
@@ -48,9 +57,13 @@ pub struct Listener {
 pub enum Protocol {
     /// Opaque bytes: the listener's one chain.
     Tcp,
-    /// TLS passed through: the chain by SNI.
+    /// TLS: the chain by SNI. Passed through, or opened here with what is in it relayed as it is.
     Tls,
-    /// TLS by SNI, HTTP/1 in the clear by Host, anything else (or silence) to the default chain.
+    /// HTTP/1.1 and HTTP/2 in the clear: the chain by Host.
+    Http,
+    /// HTTP/1.1 and HTTP/2 in TLS that ends here.
+    Https,
+    /// TLS by SNI, HTTP by Host, anything else (or silence) to the default chain.
     Auto,
 }
 

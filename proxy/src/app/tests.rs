@@ -1,7 +1,9 @@
 use std::net::Ipv4Addr;
 
 use serde_json::Value;
-use switchyard_snapshot::{Backend, Chain, Listener, Monitor, Pool, Protocol, SendProxy, Target};
+use switchyard_snapshot::{
+    Backend, Chain, HttpVersion, Listener, Monitor, Pool, Protocol, SendProxy, Target,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -74,6 +76,8 @@ fn backend(name: &str, tier: u32, host: &str, port: u16) -> Backend {
         weight: 1,
         max_connections: None,
         send_proxy: SendProxy::None,
+        http: HttpVersion::Http1,
+        tls: None,
     }
 }
 
@@ -103,6 +107,7 @@ fn snapshot(listeners: Vec<Listener>, chains: Vec<Chain>) -> Snapshot {
             snat: Vec::new(),
             affinity: None,
             drain_timeout: SECOND * 60,
+            ticket_keys: Vec::new(),
         },
         listeners,
         chains,

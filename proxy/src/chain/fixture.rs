@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use switchyard_snapshot::{
-    Backend, Balance, Chain, ChainId, Connect, Failback, Failover, Families, Health, Mode, Monitor, OnDown,
-    OnMissing, Passive, Resolution, SendProxy, Target,
+    Backend, Balance, Chain, ChainId, Connect, Failback, Failover, Families, HeaderRules, Health,
+    HttpVersion, Mode, Monitor, OnDown, OnMissing, Passive, Resolution, SendProxy, Target,
 };
 
-use super::view::{Candidate, View};
+use super::view::{Candidate, Via, View};
 use crate::clock::Now;
 use crate::endpoint::Endpoint;
 use crate::resolve::{Answer, Failure, FailureKind, Lookup, Question, Record, RecordKind};
@@ -57,6 +57,8 @@ pub fn backend(name: &str, host: &str, tier: u32) -> Backend {
         weight: 1,
         max_connections: None,
         send_proxy: SendProxy::None,
+        http: HttpVersion::Http1,
+        tls: None,
     }
 }
 
@@ -102,6 +104,7 @@ pub fn chain(backends: Vec<Backend>) -> Chain {
         schedule: None,
         drain_vanished: None,
         suspend: false,
+        headers: HeaderRules::default(),
     }
 }
 
@@ -179,7 +182,7 @@ pub fn candidate(n: u8, weight: u32, rank: u32) -> Candidate {
         rank,
         warming_since: None,
         max_connections: None,
-        send_proxy: SendProxy::None,
+        via: Via::default(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use switchyard_snapshot::{Chain, SendProxy};
+use switchyard_snapshot::{Backend, Chain, HttpVersion, SendProxy};
 
 use crate::endpoint::Endpoint;
 
@@ -42,8 +42,30 @@ pub struct Candidate {
     pub warming_since: Option<Instant>,
     /// Connections at once, on this proxy.
     pub max_connections: Option<u32>,
+    /// How it is spoken to.
+    pub via: Via,
+}
+
+/// How connections to a backend's endpoints begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Via {
     /// The header that goes first.
     pub send_proxy: SendProxy,
+    /// Whether TLS comes after that; what of it stands in the chain's configuration.
+    pub tls: bool,
+    /// What is spoken where the listener speaks HTTP.
+    pub http: HttpVersion,
+}
+
+impl Via {
+    /// As configured.
+    pub fn of(backend: &Backend) -> Self {
+        Self {
+            send_proxy: backend.send_proxy,
+            tls: backend.tls.is_some(),
+            http: backend.http,
+        }
+    }
 }
 
 /// An endpoint that is away.

@@ -165,7 +165,7 @@ impl<'a> Search<'a> {
     fn connected(&self, choice: Choice, stream: TcpStream) -> Connected {
         let Choice {
             place,
-            send_proxy,
+            via,
             away_from_home,
         } = choice;
         let Caller {
@@ -182,7 +182,7 @@ impl<'a> Search<'a> {
         Connected {
             stream,
             place,
-            send_proxy,
+            via,
             attempts: self.attempts,
             took,
         }

@@ -4,11 +4,11 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use switchyard_snapshot::{Balance, SendProxy};
+use switchyard_snapshot::Balance;
 
 use crate::affinity::Why;
 use crate::chain::event::ConnectFailed;
-use crate::chain::view::{Candidate, View};
+use crate::chain::view::{Candidate, Via, View};
 use crate::endpoint::{EndpointId, Place};
 use crate::listener::Refused;
 use crate::pick::{Nobody, pick};
@@ -29,7 +29,7 @@ const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Choice {
     pub(super) place: Place,
-    pub(super) send_proxy: SendProxy,
+    pub(super) via: Via,
     /// With affinity, why it is not the client's home.
     pub(super) away_from_home: Option<Why>,
 }
@@ -133,10 +133,10 @@ impl<'a> Search<'a> {
             match self.pick(&view) {
                 Ok((candidate, away_from_home)) => {
                     if let Some(place) = candidate.endpoint.reserve(candidate.max_connections) {
-                        let send_proxy = candidate.send_proxy;
+                        let via = candidate.via;
                         break Ok(Choice {
                             place,
-                            send_proxy,
+                            via,
                             away_from_home,
                         });
                     }

@@ -63,7 +63,7 @@ impl Opening {
         let header = HeaderRule::of(listener, peer);
         let named = match listener.protocol {
             Protocol::Tcp => false,
-            Protocol::Tls => true,
+            Protocol::Tls | Protocol::Http | Protocol::Https => true,
             Protocol::Auto => route.has_names(),
         };
         self.forbid_header = header == HeaderRule::Forbidden && !named;

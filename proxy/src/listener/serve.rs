@@ -210,7 +210,7 @@ impl Setup<'_> {
             patient: !self.monitor,
         };
         let connected = connect::connect(caller).await?;
-        let prelude = self.prelude(connected.send_proxy)?;
+        let prelude = self.prelude(connected.via.send_proxy)?;
         Ok((connected, prelude))
     }
 

@@ -263,7 +263,7 @@ async fn announces_clients_to_backends_in_proxy_headers() {
     let workers = workers(1);
     for version in [SendProxy::V1, SendProxy::V2] {
         let mut to = candidate(backend.local_addr().unwrap());
-        to.send_proxy = version;
+        to.via.send_proxy = version;
         let control = Control::new(rig::chain("c"), vec![to]);
         let at = apply(
             &workers,

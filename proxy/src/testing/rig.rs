@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use switchyard_snapshot::{
-    AcceptProxy, Backend, Balance, Chain, ChainId, Connect, Failback, Failover, Families, Health, Listener,
-    Mode, OnDown, OnMissing, Protocol, Resolution, SendProxy, Target,
+    AcceptProxy, Backend, Balance, Chain, ChainId, Connect, Failback, Failover, Families, HeaderRules,
+    Health, HttpLimits, HttpVersion, Listener, Mode, OnDown, OnMissing, Protocol, Resolution, SendProxy,
+    Target,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,7 +18,7 @@ use tokio::task::AbortHandle;
 
 use crate::chain::event::ConnectFailed;
 use crate::chain::handle::ChainHandle;
-use crate::chain::view::{Candidate, Empty, View};
+use crate::chain::view::{Candidate, Empty, Via, View};
 use crate::endpoint::Endpoint;
 use crate::route::{ListenerRoute, Routing};
 use crate::worker::{WorkerConfig, Workers};
@@ -36,6 +37,9 @@ pub(crate) fn listener(name: &str, protocol: Protocol) -> Listener {
         idle_timeout: Duration::from_mins(10),
         handshake_timeout: Duration::from_secs(5),
         max_connections: 10_000,
+        tls: None,
+        https_redirect: None,
+        http: HttpLimits::default(),
     }
 }
 
@@ -61,6 +65,8 @@ pub(crate) fn chain(name: &str) -> Chain {
             weight: 1,
             max_connections: None,
             send_proxy: SendProxy::None,
+            http: HttpVersion::Http1,
+            tls: None,
         }],
         resolution: Resolution {
             min_ttl: second,
@@ -99,6 +105,7 @@ pub(crate) fn chain(name: &str) -> Chain {
         schedule: None,
         drain_vanished: None,
         suspend: false,
+        headers: HeaderRules::default(),
     }
 }
 
@@ -118,7 +125,7 @@ pub(crate) fn candidate(address: SocketAddr) -> Candidate {
         rank: 0,
         warming_since: None,
         max_connections: None,
-        send_proxy: SendProxy::None,
+        via: Via::default(),
     }
 }
 

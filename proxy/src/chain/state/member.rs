@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use switchyard_snapshot::{Backend, Chain, Families, Monitor, Target};
 
-use crate::chain::view::{Away, Candidate, UNPROVEN};
+use crate::chain::view::{Away, Candidate, UNPROVEN, Via};
 use crate::clock::Now;
 use crate::ejection::{Ejection, Live};
 use crate::endpoint::Endpoint;
@@ -197,7 +197,7 @@ impl Member {
             rank: self.rank(chain) | unproven,
             warming_since: self.warming_since.filter(|_| !chain.slow_start.is_zero()),
             max_connections: backend.max_connections,
-            send_proxy: backend.send_proxy,
+            via: Via::of(backend),
         })
     }
 

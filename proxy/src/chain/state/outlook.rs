@@ -58,7 +58,7 @@ pub(super) fn same(one: &View, other: &View) -> bool {
         && one.candidates.iter().zip(&other.candidates).all(|(a, b)| {
             a.endpoint.id == b.endpoint.id
                 && (a.weight, a.rank, a.warming_since) == (b.weight, b.rank, b.warming_since)
-                && (a.max_connections, a.send_proxy) == (b.max_connections, b.send_proxy)
+                && (a.max_connections, a.via) == (b.max_connections, b.via)
         })
         && one
             .away

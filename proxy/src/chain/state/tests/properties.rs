@@ -183,7 +183,7 @@ fn seen(view: &View) -> String {
                 c.rank,
                 c.warming_since,
                 c.max_connections,
-                c.send_proxy,
+                c.via,
             )
         })
         .collect();
