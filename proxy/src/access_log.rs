@@ -40,6 +40,9 @@ pub struct Record {
     /// SNI or Host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The client's TLS, where it ended here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     /// Bytes from the client to the backend.
     pub bytes_up: u64,
     /// Bytes from the backend to the client.
@@ -56,6 +59,24 @@ pub struct Record {
     /// What exactly was wrong, where `end` does not say it all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+/// A client's TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tls {
+    /// `1.2` or `1.3`.
+    pub version: &'static str,
+    /// The cipher suite, by its IANA name.
+    pub cipher: &'static str,
+    /// The name that the client asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// What was agreed to be spoken inside (RFC 7301).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<String>,
+    /// A session of before went on.
+    pub resumed: bool,
 }
 
 /// Where data workers put their records. Clones share one queue.
@@ -131,6 +152,7 @@ mod tests {
             backend: None,
             endpoint: None,
             name: Some("møller.example".into()),
+            tls: None,
             bytes_up: 1,
             bytes_down: 2,
             attempts: 1,

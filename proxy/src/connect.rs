@@ -19,9 +19,13 @@ use crate::chain::view::Via;
 use crate::endpoint::Place;
 use crate::listener::{ChainLocal, Refused};
 use crate::route::Routing;
+use crate::tls;
+use crate::wire::Wire;
 use crate::worker::thread::Worker;
 
 use search::Search;
+
+pub(crate) use dial::Announce;
 
 /// Who wants to be connected.
 #[derive(Clone, Copy)]
@@ -32,6 +36,10 @@ pub(crate) struct Caller<'a> {
     /// Only watched: nothing is read from it.
     pub(crate) client: &'a TcpStream,
     pub(crate) from: IpAddr,
+    /// What a PROXY header says of it. Sent here where TLS follows; otherwise the caller's to send, with its first bytes.
+    pub(crate) announce: Announce<'a>,
+    /// What the connection is for.
+    pub(crate) inside: tls::Inside,
     /// Whether to wait for an endpoint where there is none: a load balancer's probe is told the truth at once.
     pub(crate) patient: bool,
 }
@@ -39,7 +47,7 @@ pub(crate) struct Caller<'a> {
 /// A connection to an endpoint.
 #[derive(Debug)]
 pub(crate) struct Connected {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Wire,
     pub(crate) place: Place,
     pub(crate) via: Via,
     /// Attempts it took, this one included.

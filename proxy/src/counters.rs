@@ -15,6 +15,44 @@ pub const CONNECT_BUCKETS_US: [u64; 12] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000, 3_000_000, 10_000_000,
 ];
 
+/// Kinds of TLS handshakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handshake {
+    /// TLS 1.3; otherwise 1.2.
+    pub is_1_3: bool,
+    /// A session of before went on.
+    pub resumed: bool,
+}
+
+impl Handshake {
+    /// All of them, in the order of [`Handshake::index`].
+    pub const ALL: [Self; 4] = [
+        Self::new(false, false),
+        Self::new(false, true),
+        Self::new(true, false),
+        Self::new(true, true),
+    ];
+
+    const fn new(is_1_3: bool, resumed: bool) -> Self {
+        Self { is_1_3, resumed }
+    }
+
+    /// Position in [`Handshake::ALL`].
+    pub fn index(self) -> usize {
+        2 * usize::from(self.is_1_3) + usize::from(self.resumed)
+    }
+
+    /// The word for metrics.
+    pub fn version(self) -> &'static str {
+        if self.is_1_3 { "1.3" } else { "1.2" }
+    }
+
+    /// The word for metrics.
+    pub fn kind(self) -> &'static str {
+        if self.resumed { "resumed" } else { "full" }
+    }
+}
+
 /// A counter with one writer: adding is a load and a store, not a locked instruction.
 #[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU64);
@@ -38,6 +76,8 @@ pub(crate) struct ListenerCounts {
     pub(crate) limited: Count,
     pub(crate) accept_errors: Count,
     pub(crate) refused: [Count; Refusal::ALL.len()],
+    pub(crate) tls_opened: [Count; Handshake::ALL.len()],
+    pub(crate) tls_failed: Count,
 }
 
 /// One worker's counts of one chain.
@@ -130,6 +170,10 @@ pub struct ListenerTotals {
     pub accept_errors: u64,
     /// Connections that were not served, in the order of [`Refusal::ALL`].
     pub refused: [u64; Refusal::ALL.len()],
+    /// TLS handshakes that succeeded, in the order of [`Handshake::ALL`].
+    pub tls_opened: [u64; Handshake::ALL.len()],
+    /// TLS handshakes that failed, or took too long.
+    pub tls_failed: u64,
 }
 
 /// What happened to connections of a chain.
@@ -167,6 +211,8 @@ impl ListenerTotals {
         self.limited += counts.limited.get();
         self.accept_errors += counts.accept_errors.get();
         sum(&mut self.refused, &counts.refused);
+        sum(&mut self.tls_opened, &counts.tls_opened);
+        self.tls_failed += counts.tls_failed.get();
     }
 }
 

@@ -1,13 +1,13 @@
-//! What a client speaks, and to whom, from its first bytes. In: bytes as they come. Out: a name (SNI or Host), or that
-//! there is none, or that more bytes are needed.
+//! What a client speaks, and to whom, from its first bytes. In: bytes as they come. Out: TLS with the name it asks for,
+//! HTTP and its version, anything else, or that more bytes are needed.
 
 pub mod http;
 pub(crate) mod opening;
 pub mod tls;
 
-use switchyard_snapshot::Protocol;
+use switchyard_snapshot::{HttpVersion, Protocol};
 
-/// The longest first message that is looked at; who says more before its name is known is refused.
+/// The longest first message that is looked at; who says more before it is known what it is, is refused.
 pub const LIMIT: usize = 16 * 1024;
 
 /// What the first bytes of a client say.
@@ -15,10 +15,10 @@ pub const LIMIT: usize = 16 * 1024;
 pub enum Look {
     /// Too early to tell.
     More,
-    /// TLS, with the name it asks for.
+    /// A complete `ClientHello`, with the name it asks for.
     Tls(Option<String>),
-    /// HTTP/1 in the clear, with the host it asks for.
-    Http(Option<String>),
+    /// HTTP in the clear.
+    Http(HttpVersion),
     /// Anything else.
     Opaque,
     /// Nothing that this listener takes, in words.
@@ -30,7 +30,7 @@ pub fn look(protocol: Protocol, bytes: &[u8]) -> Look {
     match (protocol, bytes) {
         (Protocol::Tcp, _) => Look::Opaque,
         (Protocol::Tls | Protocol::Https, _) => tls::look(bytes),
-        (Protocol::Http, _) => http::look(bytes),
+        (Protocol::Http, _) => http::expect(bytes),
         (Protocol::Auto, []) => Look::More,
         (Protocol::Auto, [tls::HANDSHAKE, ..]) => match tls::look(bytes) {
             // A binary protocol may begin with the same byte.
@@ -38,6 +38,15 @@ pub fn look(protocol: Protocol, bytes: &[u8]) -> Look {
             look => look,
         },
         (Protocol::Auto, _) => http::look(bytes),
+    }
+}
+
+/// Looks at the first `bytes` of what is inside TLS that ended here. Pure; never panics, whatever the bytes.
+pub fn look_inside(protocol: Protocol, bytes: &[u8]) -> Look {
+    match protocol {
+        Protocol::Http | Protocol::Https => http::expect(bytes),
+        Protocol::Auto => http::look(bytes),
+        Protocol::Tcp | Protocol::Tls => Look::Opaque,
     }
 }
 

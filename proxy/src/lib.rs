@@ -44,6 +44,7 @@ pub mod socket;
 pub mod state_dir;
 pub mod stream;
 pub mod tasks;
+mod tls;
 pub mod verdict;
 mod wire;
 pub mod worker;

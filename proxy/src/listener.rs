@@ -3,6 +3,8 @@
 
 mod accept;
 pub(crate) mod gate;
+mod open;
+mod refuse;
 mod serve;
 
 use std::cell::{Cell, RefCell};
@@ -18,11 +20,13 @@ use crate::chain::handle::ChainHandle;
 use crate::counters::{ChainCounts, ListenerCounts};
 use crate::pick::Rotation;
 use crate::route::{ListenerRoute, Routing};
+use crate::tls;
 
 use gate::Gate;
 
 pub(crate) use accept::{Acceptor, Passes};
-pub(crate) use serve::{Refused, began};
+pub(crate) use refuse::Refused;
+pub(crate) use serve::began;
 
 /// One chain as one worker knows it.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub(crate) struct ChainLocal {
     pub(crate) handle: Arc<ChainHandle>,
     pub(crate) counts: Arc<ChainCounts>,
     pub(crate) rotation: RefCell<Rotation>,
+    /// What opens TLS towards its backends.
+    pub(crate) tls: tls::Clients,
     /// Told when a session of this chain on this worker ends, so that one that waits for a place may look again.
     pub(crate) freed: Notify,
 }
@@ -78,11 +84,7 @@ impl LocalRoute {
 
     /// The chain for a name, or for none.
     pub(crate) fn chain(&self, name: Option<&str>) -> Option<&Rc<ChainLocal>> {
-        let index = match name {
-            Some(name) => self.route().chain_for(name),
-            None => self.route().default_chain(),
-        };
-        index.and_then(|index| self.chains.get(index))
+        self.route().index(name).and_then(|index| self.chains.get(index))
     }
 }
 

@@ -16,13 +16,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tokio::net::TcpStream;
-
 use crate::access_log::Record;
 use crate::listener::{Passes, began};
 use crate::session::end::{CloseReason, End};
 use crate::session::{Nudge, Session, Slot, Start};
 use crate::socket;
+use crate::tls;
+use crate::wire::Wire;
 use crate::worker::thread::Busy;
 
 use buffers::Waiting;
@@ -40,8 +40,8 @@ pub(crate) struct First {
 
 /// The two sides.
 pub(crate) struct Sockets {
-    pub(crate) client: TcpStream,
-    pub(crate) backend: TcpStream,
+    pub(crate) client: Wire,
+    pub(crate) backend: Wire,
 }
 
 /// An established session under way.
@@ -93,12 +93,12 @@ impl Relay {
         };
         let up = self.up.pump(cx, ends, &mut allowance, self.down.is_done());
         if up == Flow::SourceBroke {
-            socket::reset_on_close(backend);
+            socket::reset_on_close(backend.tcp());
             return Poll::Ready(End::ClientReset);
         }
         if up == Flow::Forbidden {
-            socket::reset_on_close(client);
-            socket::reset_on_close(backend);
+            socket::reset_on_close(client.tcp());
+            socket::reset_on_close(backend.tcp());
             return Poll::Ready(End::UntrustedHeader);
         }
         self.note_first_end(End::ClientClosed);
@@ -117,11 +117,11 @@ impl Relay {
             .down
             .pump(cx, ends, &mut allowance, broken || self.up.is_done());
         if down == Flow::TargetBroke {
-            socket::reset_on_close(backend);
+            socket::reset_on_close(backend.tcp());
             return Poll::Ready(End::ClientReset);
         }
         if down == Flow::SourceBroke || broken {
-            socket::reset_on_close(client);
+            socket::reset_on_close(client.tcp());
             return Poll::Ready(End::BackendReset);
         }
         self.note_first_end(End::BackendClosed);
@@ -179,7 +179,7 @@ impl Relay {
         match nudge {
             Nudge::None => {}
             // It only fails on a socket that is broken, which the next read will say too.
-            Nudge::Settle => drop(socket::settle(&self.sockets.backend)),
+            Nudge::Settle => drop(socket::settle(self.sockets.backend.tcp())),
             Nudge::Close => {
                 self.closing = true;
                 self.up.end();
@@ -207,6 +207,7 @@ impl Relay {
             backend: Some(endpoint.backend.to_string()),
             endpoint: Some(endpoint.address),
             name: details.name,
+            tls: details.tls.map(tls::Opened::record),
             bytes_up: session.up.get(),
             bytes_down: session.down.get(),
             attempts: details.attempts,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use switchyard_snapshot::{Affinity, ChainId, Listener, Snapshot};
 
 use crate::chain::handle::ChainHandle;
+use crate::tls;
 
 /// Everything that data workers are told.
 #[derive(Debug, Default)]
@@ -23,10 +24,15 @@ pub struct Routing {
 
 impl Routing {
     /// What `snapshot` says, with a running chain behind each name. A chain without a handle is left out, so its
-    /// names lead nowhere (it fails closed).
-    pub fn new(snapshot: &Snapshot, handles: &HashMap<ChainId, Arc<ChainHandle>>) -> Self {
+    /// names lead nowhere (it fails closed). `tls` has prepared it.
+    pub(crate) fn new(
+        snapshot: &Snapshot,
+        handles: &HashMap<ChainId, Arc<ChainHandle>>,
+        tls: &tls::Keeper,
+    ) -> Self {
         let listeners = snapshot.listeners.iter().map(|listener| {
             let mut route = ListenerRoute::new(Arc::new(listener.clone()));
+            route.tls = tls.server(&listener.name);
             for chain in snapshot
                 .chains
                 .iter()
@@ -53,6 +59,8 @@ pub struct ListenerRoute {
     pub listener: Arc<Listener>,
     /// Every chain that a connection here may belong to.
     pub chains: Vec<Arc<ChainHandle>>,
+    /// What opens TLS; none: it does not end here.
+    pub(crate) tls: Option<Arc<tls::Server>>,
     default: Option<usize>,
     exact: HashMap<Box<str>, usize>,
     /// Keyed by what follows `*.`
@@ -65,6 +73,7 @@ impl ListenerRoute {
         Self {
             listener,
             chains: Vec::new(),
+            tls: None,
             default: None,
             exact: HashMap::new(),
             wildcard: HashMap::new(),
@@ -91,11 +100,19 @@ impl ListenerRoute {
         self.default
     }
 
-    /// Whether the default chain's server speaks first.
-    pub fn default_is_server_first(&self) -> bool {
-        self.default
+    /// Whether the server of the chain for this name, or for none, speaks first.
+    pub fn is_server_first(&self, name: Option<&str>) -> bool {
+        self.index(name)
             .and_then(|index| self.chains.get(index))
             .is_some_and(|chain| chain.view().chain.server_first)
+    }
+
+    /// Index of the chain for a name, or for none.
+    pub fn index(&self, name: Option<&str>) -> Option<usize> {
+        match name {
+            Some(name) => self.chain_for(name),
+            None => self.default,
+        }
     }
 
     /// Whether a name can make a difference here.

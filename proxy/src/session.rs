@@ -16,6 +16,7 @@ use switchyard_snapshot::ChainId;
 
 use crate::endpoint::{EndpointId, Place};
 use crate::listener::{ChainLocal, ListenerLocal};
+use crate::tls;
 
 use end::{CloseReason, End};
 
@@ -58,6 +59,8 @@ pub(crate) struct Details {
     pub(crate) name: Option<String>,
     pub(crate) attempts: u32,
     pub(crate) connect: Duration,
+    /// The client's TLS, where it ended here.
+    pub(crate) tls: Option<tls::Opened>,
 }
 
 /// What the registry wants of a relay.

@@ -26,6 +26,20 @@ impl Wire {
             Self::Tls(tls) => tls.get_ref().0,
         }
     }
+
+    /// What client and server agreed to speak inside TLS (RFC 7301), if anything.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => tls.get_ref().1.alpn_protocol(),
+        }
+    }
+
+    /// Whether TLS ends here: then bytes that were written may still have to be flushed, and the end of the stream is a
+    /// message of its own.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
 }
 
 impl AsyncRead for Wire {

@@ -19,6 +19,7 @@ use crate::resolve::Resolver;
 use crate::route::Routing;
 use crate::state_dir::StateDir;
 use crate::tasks::Tasks;
+use crate::tls;
 use crate::worker::{WorkerConfig, Workers};
 
 /// A listener that could not be bound is tried again after this long.
@@ -35,6 +36,7 @@ pub(crate) struct Running {
     chains: Mutex<BTreeMap<ChainId, Member>>,
     standing: watch::Sender<Arc<Standing>>,
     source: Mutex<Option<Source>>,
+    tls: tls::Keeper,
     /// Whoever changes what listens holds this: snapshots are applied one after the other, and none once it drains.
     applying: Arc<AsyncMutex<()>>,
 }
@@ -128,6 +130,7 @@ impl Running {
                 rejections: 0,
             })),
             source: Mutex::default(),
+            tls: tls::Keeper::default(),
             applying: Arc::default(),
         })
     }
@@ -270,7 +273,9 @@ impl Running {
             };
         }
         let now = Now::read();
-        let (snapshot, rejected) = snapshot.validate();
+        let (snapshot, mut rejected) = snapshot.validate();
+        let (snapshot, unusable) = self.tls.prepare(snapshot);
+        rejected.extend(unusable);
         let before = self.standing();
         if before.snapshot.as_deref() == Some(&snapshot)
             && before.applied.rejected == rejected
@@ -322,7 +327,7 @@ impl Running {
         };
         let errors = self
             .workers()
-            .apply(Arc::new(Routing::new(snapshot, &handles)))
+            .apply(Arc::new(Routing::new(snapshot, &handles, &self.tls)))
             .await;
         let errors = errors.iter().map(|error| NotListening {
             listener: error.listener.clone(),

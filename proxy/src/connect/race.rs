@@ -5,7 +5,6 @@
 //! `happyEyeballsDelay` costs more.
 
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -13,22 +12,18 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use switchyard_snapshot::format_duration;
-use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::endpoint::EndpointId;
 use crate::listener::Refused;
 use crate::listener::gate::Pass;
 use crate::session::end::{ConnectError, Refusal};
-use crate::socket;
+use crate::wire::Wire;
 
-use super::dial::dial;
+use super::dial::{Goal, Outcome, reach};
 use super::gone::gone;
 use super::search::{Choice, OtherFamily, Search};
 use super::{Caller, Connected, is_past};
-
-/// How one attempt ended.
-type Outcome = Result<TcpStream, (ConnectError, String)>;
 
 /// Where a pending attempt goes.
 struct Flight {
@@ -58,14 +53,13 @@ impl<'a> Search<'a> {
         }
         self.begins();
         let caller = self.caller;
-        let to = choice.address();
-        let mut dialing = Box::pin(dial(caller.worker, to, &caller.routing.snat));
+        let mut dialing = Box::pin(reach(caller, Goal::of(&choice)));
         let alone = self.delay.min(self.timeout);
         // Where less time is left than that, the race keeps to it exactly.
         if until.duration_since(begun) >= alone
             && let Ok(result) = caller.worker.alarms.within(alone, &mut dialing).await
         {
-            return self.settle(choice, result.map_err(|error| told(&error))).await;
+            return self.settle(choice, result).await;
         }
         let flight = Flight::of(&choice);
         let limit = self.timeout;
@@ -141,9 +135,9 @@ impl<'a> Search<'a> {
         let flight = Flight::of(&choice);
         let (limit, caller) = (self.timeout, self.caller);
         let until = (Instant::now() + limit).min(self.deadline);
-        let to = flight.address;
+        let goal = Goal::of(&choice);
         let pending = async move {
-            let outcome = in_time(dial(caller.worker, to, &caller.routing.snat), until, limit).await;
+            let outcome = in_time(reach(caller, goal), until, limit).await;
             (choice, outcome, Some(pass))
         };
         Some((Box::pin(pending), flight))
@@ -162,7 +156,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    fn connected(&self, choice: Choice, stream: TcpStream) -> Connected {
+    fn connected(&self, choice: Choice, stream: Wire) -> Connected {
         let Choice {
             place,
             via,
@@ -189,26 +183,12 @@ impl<'a> Search<'a> {
     }
 }
 
-async fn in_time(
-    dialing: impl Future<Output = io::Result<TcpStream>>,
-    until: Instant,
-    limit: Duration,
-) -> Outcome {
+async fn in_time(dialing: impl Future<Output = Outcome>, until: Instant, limit: Duration) -> Outcome {
     match timeout_at(until.into(), dialing).await {
-        Ok(result) => result.map_err(|error| told(&error)),
+        Ok(outcome) => outcome,
         Err(_) => Err((
             ConnectError::TimedOut,
             format!("no answer within {}", format_duration(limit)),
         )),
     }
-}
-
-fn told(error: &io::Error) -> (ConnectError, String) {
-    let kind = socket::connect_error(error);
-    let text = match kind {
-        ConnectError::OutOfDescriptors => format!("this proxy has no descriptors or memory left: {error}"),
-        ConnectError::OutOfPorts => format!("this proxy has no local port left towards it: {error}"),
-        _ => error.to_string(),
-    };
-    (kind, text)
 }

@@ -1,7 +1,12 @@
-//! The host that an HTTP/1 request asks for (RFC 9112 §3.2). In: the first bytes of a connection. Out: the host, once
-//! the whole head is there: only then is it known that there is one Host and no other.
+//! HTTP in the clear, and its version. In: the first bytes of a connection, or of what is inside TLS. Out: which version, as
+//! soon as that is known: heads are read by whoever serves them.
 
-use super::{Look, host_name};
+use switchyard_snapshot::HttpVersion;
+
+use super::{LIMIT, Look, tls};
+
+/// What every HTTP/2 client says first (RFC 9113 §3.4).
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Methods that tell HTTP/1 from other protocols (the IANA registry's common ones). What begins with another word is
 /// opaque.
@@ -23,72 +28,49 @@ const METHODS: [&[u8]; 16] = [
     b"REPORT ",
     b"SEARCH ",
 ];
-/// Header lines that are looked at; a request with more is refused.
-const MAX_HEADERS: usize = 128;
 
-/// Looks for the host.
+/// Looks where nothing but HTTP is spoken: whatever may be meant as HTTP/1 is, so that it gets an answer.
+pub fn expect(bytes: &[u8]) -> Look {
+    match bytes {
+        [tls::HANDSHAKE, ..] => Look::Bad("TLS on a port that speaks HTTP in the clear"),
+        _ if bytes.starts_with(PREFACE) => Look::Http(HttpVersion::Http2),
+        _ if PREFACE.starts_with(bytes) => Look::More,
+        // An empty line may come first (RFC 9112 §2.2).
+        [b'\r' | b'\n', ..] => Look::Http(HttpVersion::Http1),
+        [first, ..] if is_token(*first) => Look::Http(HttpVersion::Http1),
+        _ => Look::Bad("neither HTTP/1 nor HTTP/2"),
+    }
+}
+
+/// Looks where anything may be spoken: HTTP/1 is a common method, and `HTTP/1.` at the end of the line.
 pub fn look(bytes: &[u8]) -> Look {
+    if bytes.starts_with(PREFACE) {
+        return Look::Http(HttpVersion::Http2);
+    }
+    if PREFACE.starts_with(bytes) {
+        return Look::More;
+    }
     if !METHODS.iter().any(|method| bytes.starts_with(method)) {
         let may_become = METHODS.iter().any(|method| method.starts_with(bytes));
         return if may_become { Look::More } else { Look::Opaque };
     }
-    // Looked for before parsing, so that a head that comes byte by byte is not parsed as often.
-    if !has_end(bytes) {
-        return Look::More;
-    }
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut headers);
-    match request.parse(bytes) {
-        Ok(httparse::Status::Complete(_)) => host(&request),
-        Ok(httparse::Status::Partial) => Look::More,
-        Err(httparse::Error::TooManyHeaders) => Look::Bad("a request with more than 128 header lines"),
-        Err(_) => Look::Opaque,
+    match bytes.iter().position(|byte| *byte == b'\n') {
+        Some(end) if is_request_line(&bytes[..end]) => Look::Http(HttpVersion::Http1),
+        Some(_) => Look::Opaque,
+        // Nobody else says so much in one line.
+        None if bytes.len() >= LIMIT => Look::Http(HttpVersion::Http1),
+        None => Look::More,
     }
 }
 
-/// Whether an empty line is there (a lone LF is a line's end too: RFC 9112 §2.2).
-fn has_end(bytes: &[u8]) -> bool {
-    bytes.windows(2).any(|pair| pair == b"\n\n")
-        || bytes.windows(4).any(|four| four == b"\r\n\r\n")
-        || bytes.windows(3).any(|three| three == b"\n\r\n")
+/// `method SP target SP HTTP/1.x` (RFC 9112 §3), with or without CR.
+fn is_request_line(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    line.split_last_chunk::<9>()
+        .is_some_and(|(_, version)| version.starts_with(b" HTTP/1.") && version[8].is_ascii_digit())
 }
 
-fn host(request: &httparse::Request<'_, '_>) -> Look {
-    let mut hosts = request
-        .headers
-        .iter()
-        .filter(|header| header.name.eq_ignore_ascii_case("host"));
-    let header = hosts.next().map(|header| header.value);
-    if hosts.next().is_some() {
-        return Look::Bad("a request with more than one Host (RFC 9112 §3.2)");
-    }
-    let target = request.path.unwrap_or_default();
-    let authority = if request.method == Some("CONNECT") {
-        Some(target.as_bytes())
-    } else {
-        // An absolute target overrides the header (RFC 9112 §3.2.2).
-        absolute(target).map(str::as_bytes).or(header)
-    };
-    Look::Http(authority.and_then(|authority| host_name(without_port(authority.trim_ascii()))))
-}
-
-fn absolute(target: &str) -> Option<&str> {
-    let (_, rest) = target
-        .split_once("://")
-        .filter(|(scheme, _)| !scheme.starts_with('/'))?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    Some(authority.rsplit_once('@').map_or(authority, |(_, host)| host))
-}
-
-/// `host:port` without the port; an IPv6 address keeps its brackets.
-fn without_port(authority: &[u8]) -> &[u8] {
-    let digits = authority
-        .iter()
-        .rev()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
-    match authority[..authority.len() - digits] {
-        [ref host @ .., b':'] if !host.contains(&b':') || host.ends_with(b"]") => host,
-        _ => authority,
-    }
+/// RFC 9110 §5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,21 +1,22 @@
-//! The opening of a connection: everything that has to be read before the chain is known. In: a client's socket. Out: a
-//! PROXY header's addresses, the name that the client asks for, and the bytes that were read, which go to the backend.
+//! The opening of a connection: everything that has to be read before it is known what is spoken, and to whom. In: a
+//! client's stream. Out: a PROXY header's addresses, the name that a TLS client asks for, and the bytes that were read.
 //!
 //! Where nothing has to be known, nothing is read.
 
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use switchyard_snapshot::{AcceptProxy, Listener, Protocol};
-use tokio::net::TcpStream;
+use switchyard_snapshot::{AcceptProxy, HttpVersion, Listener, Protocol};
+use tokio::io::AsyncReadExt;
 
 use crate::listener::Refused;
 use crate::proxy_protocol::{self, Addresses, Header};
-use crate::route::ListenerRoute;
 use crate::session::end::Refusal;
+use crate::wire::Wire;
 use crate::worker::alarms::Alarms;
 
-use super::{LIMIT, Look, look};
+use super::{LIMIT, Look, look, look_inside};
 
 /// How long a client of a `serverFirst` chain has to say something before it counts as silent. Who speaks first does so
 /// right after the handshake, in the same round trip.
@@ -27,9 +28,8 @@ const NO_HEADER: Duration = Duration::from_secs(1);
 const CHUNK: usize = 2048;
 
 /// Whom to read from, and whose clock to read by.
-#[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
-    pub(crate) client: &'a TcpStream,
+    pub(crate) wire: &'a mut Wire,
     pub(crate) alarms: &'a Alarms,
 }
 
@@ -39,11 +39,19 @@ pub(crate) struct Opening {
     bytes: Vec<u8>,
     /// From the PROXY header, where there was one that names addresses.
     pub(crate) addresses: Option<Addresses>,
-    /// SNI or Host.
+    /// SNI.
     pub(crate) name: Option<String>,
     pub(crate) is_tls: bool,
     /// Whether the relay has to look out for a PROXY header, because nothing was read here.
     pub(crate) forbid_header: bool,
+}
+
+/// What is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spoken {
+    Tls,
+    Http(HttpVersion),
+    Opaque,
 }
 
 impl Opening {
@@ -52,41 +60,10 @@ impl Opening {
         std::mem::take(&mut self.bytes)
     }
 
-    /// Reads what has to be known of a connection from `peer` before its chain can be.
-    pub(crate) async fn read(
-        &mut self,
-        from: Source<'_>,
-        peer: IpAddr,
-        route: &ListenerRoute,
-    ) -> Result<(), Refused> {
-        let listener = &*route.listener;
-        let header = HeaderRule::of(listener, peer);
-        let named = match listener.protocol {
-            Protocol::Tcp => false,
-            Protocol::Tls | Protocol::Http | Protocol::Https => true,
-            Protocol::Auto => route.has_names(),
-        };
-        self.forbid_header = header == HeaderRule::Forbidden && !named;
-        if !named && matches!(header, HeaderRule::Ignored | HeaderRule::Forbidden) {
-            return Ok(());
-        }
-        let reading = async {
-            let may_be_silent = listener.protocol == Protocol::Tcp || route.default_is_server_first();
-            self.read_header(from, header, may_be_silent).await?;
-            if named {
-                self.read_name(from, route, header).await
-            } else {
-                Ok(())
-            }
-        };
-        let read = from.alarms.within(listener.handshake_timeout, reading).await;
-        read.unwrap_or_else(|_| Err(Refusal::HandshakeTimeout.into()))
-    }
-
     /// Reads a PROXY header where there may or must be one.
-    async fn read_header(
+    pub(crate) async fn read_header(
         &mut self,
-        from: Source<'_>,
+        from: &mut Source<'_>,
         rule: HeaderRule,
         may_be_silent: bool,
     ) -> Result<(), Refused> {
@@ -120,67 +97,94 @@ impl Opening {
         }
     }
 
-    /// Reads until SNI or Host is known, or that there is none.
-    async fn read_name(
+    /// Reads until it is known what a client of a `protocol` listener speaks; a `ClientHello` whole, and its name.
+    pub(crate) async fn read_first(
         &mut self,
-        from: Source<'_>,
-        route: &ListenerRoute,
+        from: &mut Source<'_>,
+        protocol: Protocol,
         rule: HeaderRule,
-    ) -> Result<(), Refused> {
-        let protocol = route.listener.protocol;
-        let server_first = protocol == Protocol::Auto && route.default_is_server_first();
+        may_be_silent: bool,
+    ) -> Result<Spoken, Refused> {
+        self.read_until_known(from, protocol, rule, may_be_silent, look)
+            .await
+    }
+
+    /// Reads until it is known what is inside TLS that ended here.
+    pub(crate) async fn read_inside(
+        &mut self,
+        from: &mut Source<'_>,
+        protocol: Protocol,
+        may_be_silent: bool,
+    ) -> Result<Spoken, Refused> {
+        let rule = HeaderRule::Ignored;
+        self.read_until_known(from, protocol, rule, may_be_silent, look_inside)
+            .await
+    }
+
+    async fn read_until_known(
+        &mut self,
+        from: &mut Source<'_>,
+        protocol: Protocol,
+        rule: HeaderRule,
+        may_be_silent: bool,
+        look: fn(Protocol, &[u8]) -> Look,
+    ) -> Result<Spoken, Refused> {
         loop {
             if rule == HeaderRule::Forbidden && proxy_protocol::is_header(&self.bytes) {
                 return Err(Refusal::UntrustedProxyHeader.into());
             }
+            // The beginning of a forbidden header is nothing else yet.
+            let may_be_header =
+                rule == HeaderRule::Forbidden && proxy_protocol::may_become_header(&self.bytes);
             match look(protocol, &self.bytes) {
                 Look::More => {}
+                _ if may_be_header => {}
                 Look::Tls(name) => {
                     self.is_tls = true;
                     self.name = name;
-                    return Ok(());
+                    return Ok(Spoken::Tls);
                 }
-                Look::Http(name) => {
-                    self.name = name;
-                    return Ok(());
-                }
-                // The beginning of a forbidden header looks like nothing else.
-                Look::Opaque
-                    if rule == HeaderRule::Forbidden && proxy_protocol::may_become_header(&self.bytes) => {}
-                Look::Opaque => return Ok(()),
+                Look::Http(version) => return Ok(Spoken::Http(version)),
+                Look::Opaque => return Ok(Spoken::Opaque),
                 Look::Bad(why) => return Err(Refused::because(Refusal::BadHandshake, why)),
             }
-            let silence = server_first && self.bytes.is_empty();
+            let silence = may_be_silent && self.bytes.is_empty();
             let Some(more) = self.read_more_within(from, silence.then_some(SILENCE)).await? else {
-                return Ok(());
+                return Ok(Spoken::Opaque);
             };
             if !more {
-                return match (protocol, self.bytes.is_empty()) {
-                    (_, true) => Err(Refusal::ClientGone.into()),
-                    (Protocol::Tls, false) => {
-                        Err(Refused::because(Refusal::BadHandshake, "it ends in the middle"))
-                    }
-                    (_, false) => Ok(()),
-                };
+                return self.at_end(protocol);
             }
+        }
+    }
+
+    /// What a client speaks that says no more, before it was known.
+    fn at_end(&self, protocol: Protocol) -> Result<Spoken, Refused> {
+        if self.bytes.is_empty() {
+            return Err(Refusal::ClientGone.into());
+        }
+        match protocol {
+            Protocol::Auto => Ok(Spoken::Opaque),
+            Protocol::Http => Ok(Spoken::Http(HttpVersion::Http1)),
+            _ => Err(Refused::because(Refusal::BadHandshake, "it ends in the middle")),
         }
     }
 
     /// Like [`Opening::read_more`]; none: the client said nothing within `limit`.
     async fn read_more_within(
         &mut self,
-        from: Source<'_>,
+        from: &mut Source<'_>,
         limit: Option<Duration>,
     ) -> Result<Option<bool>, Refused> {
         let Some(limit) = limit else {
-            return self.read_more(from.client).await.map(Some);
+            return self.read_more(from.wire).await.map(Some);
         };
-        let read = from.alarms.within(limit, self.read_more(from.client)).await;
+        let read = from.alarms.within(limit, self.read_more(from.wire)).await;
         read.map_or(Ok(None), |read| read.map(Some))
     }
 
     /// Reads once; false: the client says no more.
-    async fn read_more(&mut self, client: &TcpStream) -> Result<bool, Refused> {
+    async fn read_more(&mut self, from: &mut Wire) -> Result<bool, Refused> {
         if self.bytes.len() >= LIMIT {
             return Err(Refused::because(
                 Refusal::BadHandshake,
@@ -188,21 +192,14 @@ impl Opening {
             ));
         }
         self.bytes.reserve_exact(CHUNK);
-        loop {
-            let gone = |error: std::io::Error| Refused::because(Refusal::ClientGone, error.to_string());
-            client.readable().await.map_err(gone)?;
-            match client.try_read_buf(&mut self.bytes) {
-                Ok(read) => return Ok(read > 0),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(gone(error)),
-            }
-        }
+        let gone = |error: io::Error| Refused::because(Refusal::ClientGone, error.to_string());
+        Ok(from.read_buf(&mut self.bytes).await.map_err(gone)? > 0)
     }
 }
 
 /// What a PROXY header from this peer would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HeaderRule {
+pub(crate) enum HeaderRule {
     /// Nothing special: the listener knows no such thing.
     Ignored,
     Forbidden,
@@ -211,7 +208,7 @@ enum HeaderRule {
 }
 
 impl HeaderRule {
-    fn of(listener: &Listener, peer: IpAddr) -> Self {
+    pub(crate) fn of(listener: &Listener, peer: IpAddr) -> Self {
         let within = |nets: &[ipnet::IpNet]| nets.iter().any(|net| net.contains(&peer));
         match listener.accept_proxy {
             AcceptProxy::None => Self::Ignored,

@@ -140,59 +140,42 @@ fn refuses_what_is_no_hello() {
     }
 }
 
-fn http(name: &str) -> Look {
-    Look::Http(Some(name.into()))
-}
+const HTTP1: Look = Look::Http(HttpVersion::Http1);
+const HTTP2: Look = Look::Http(HttpVersion::Http2);
 
 #[test]
-fn finds_the_host_of_a_request() {
-    for (head, expected) in [
-        ("GET / HTTP/1.1\r\nHost: A.Example\r\n\r\n", http("a.example")),
-        (
-            "GET / HTTP/1.1\r\nAccept: */*\r\nhOST:\ta.example:8080 \r\n\r\nbody",
-            http("a.example"),
-        ),
-        ("POST /x HTTP/1.0\r\nHost: a.example.\r\n\r\n", http("a.example")),
-        ("GET / HTTP/1.1\nHost: a.example\n\n", http("a.example")),
-        (
-            "GET http://b.example:81/x?y HTTP/1.1\r\nHost: a.example\r\n\r\n",
-            http("b.example"),
-        ),
-        ("GET http://u:p@b.example HTTP/1.1\r\n\r\n", http("b.example")),
-        (
-            "GET /?u=http://b.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n",
-            http("a.example"),
-        ),
-        (
-            "CONNECT b.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n",
-            http("b.example"),
-        ),
-        (
-            "GET / HTTP/1.1\r\nHost: [2001:db8::1]:80\r\n\r\n",
-            http("[2001:db8::1]"),
-        ),
-        (
-            "GET / HTTP/1.1\r\nHost: [2001:db8::1]\r\n\r\n",
-            http("[2001:db8::1]"),
-        ),
-        (
-            "GET / HTTP/1.1\r\nHost: m\u{f8}ller.example\r\n\r\n",
-            http("m\u{f8}ller.example"),
-        ),
-        ("GET / HTTP/1.0\r\n\r\n", Look::Http(None)),
-        ("GET / HTTP/1.1\r\nHost:\r\n\r\n", Look::Http(None)),
-        ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", Look::Http(None)),
+fn knows_http_by_its_first_line() {
+    for (bytes, expected) in [
+        ("GET / HTTP/1.1\r\n", HTTP1),
+        ("GET / HTTP/1.1\r\nHost: a.example\r\n\r\nbody", HTTP1),
+        ("POST /x HTTP/1.0\n", HTTP1),
+        ("GET http://b.example:81/x?y HTTP/1.1\r\n", HTTP1),
+        ("CONNECT b.example:443 HTTP/1.1\r\n", HTTP1),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0", HTTP2),
+        ("GET \x01\r\n", Look::Opaque),
+        ("GET /\r\n", Look::Opaque),
+        ("GET / HTTP/2.0\r\n", Look::Opaque),
+        ("GET / HTTP/1.1x\r\n", Look::Opaque),
+        ("GET /HTTP/1.1\r\n", Look::Opaque),
     ] {
-        assert_eq!(look(Protocol::Auto, head.as_bytes()), expected, "{head}");
-        let end = head.find("\r\n\r\n").map_or(head.len(), |at| at + 4);
-        for cut in 0..end {
-            assert_eq!(
-                look(Protocol::Auto, &head.as_bytes()[..cut]),
-                Look::More,
-                "{head} cut at {cut}"
-            );
+        for look in [look, look_inside] {
+            assert_eq!(look(Protocol::Auto, bytes.as_bytes()), expected, "{bytes:?}");
+            let known = match expected {
+                HTTP2 => http::PREFACE.len(),
+                _ => bytes.find('\n').unwrap() + 1,
+            };
+            for cut in 0..known {
+                let begin = &bytes.as_bytes()[..cut];
+                assert_eq!(look(Protocol::Auto, begin), Look::More, "{bytes:?} cut at {cut}");
+            }
         }
     }
+    let endless = [b"GET /".to_vec(), vec![b'x'; LIMIT]].concat();
+    assert_eq!(
+        look(Protocol::Auto, &endless),
+        HTTP1,
+        "whoever serves it answers 414"
+    );
 }
 
 #[test]
@@ -202,37 +185,74 @@ fn tells_http_from_what_only_begins_like_it() {
         "EHLO x\r\n",
         "GETTING\r\n",
         "get / HTTP/1.1\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nXM\r\n\r\n",
         "\0",
     ] {
-        assert_eq!(look(Protocol::Auto, bytes.as_bytes()), Look::Opaque, "{bytes}");
+        for look in [look, look_inside] {
+            assert_eq!(look(Protocol::Auto, bytes.as_bytes()), Look::Opaque, "{bytes}");
+        }
     }
-    assert_eq!(look(Protocol::Auto, b"GET \x01\r\n\r\n"), Look::Opaque);
-    for bytes in ["", "G", "GE", "GET", "GET ", "P", "PROP"] {
+    for bytes in ["", "G", "GE", "GET", "GET ", "P", "PR", "PROP", "PRI * HT"] {
         assert_eq!(look(Protocol::Auto, bytes.as_bytes()), Look::More, "{bytes}");
     }
-    let two = "GET / HTTP/1.1\r\nHost: a.example\r\nHost: b.example\r\n\r\n";
-    assert!(
-        matches!(look(Protocol::Auto, two.as_bytes()), Look::Bad(_)),
-        "two hosts are an attack, or as good as one"
-    );
-    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(129));
-    assert!(matches!(look(Protocol::Auto, many.as_bytes()), Look::Bad(_)));
+}
+
+#[test]
+fn where_http_is_spoken_everything_that_may_be_meant_as_http_is() {
+    for (bytes, expected) in [
+        ("", Look::More),
+        ("P", Look::More),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r", Look::More),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HTTP2),
+        ("PU", HTTP1),
+        ("PRI * HTTP/2.0\r\n\r\nXM", HTTP1),
+        ("x", HTTP1),
+        ("\r\nGET", HTTP1),
+    ] {
+        assert_eq!(look(Protocol::Http, bytes.as_bytes()), expected, "{bytes:?}");
+        assert_eq!(
+            look_inside(Protocol::Https, bytes.as_bytes()),
+            expected,
+            "{bytes:?}"
+        );
+    }
+    let message = hello(&[server_name("a.example")]);
+    for bytes in [
+        records(&message, 1000),
+        vec![22],
+        vec![0],
+        b" GET".to_vec(),
+        vec![0xff],
+    ] {
+        for (look, protocol) in [
+            (look as fn(Protocol, &[u8]) -> Look, Protocol::Http),
+            (look_inside, Protocol::Https),
+        ] {
+            let seen = look(protocol, &bytes);
+            assert!(matches!(seen, Look::Bad(_)), "{bytes:?}: {seen:?}");
+        }
+    }
+    assert!(matches!(
+        look(Protocol::Https, b"GET / HTTP/1.1\r\n"),
+        Look::Bad(_)
+    ));
 }
 
 proptest! {
     #[test]
-    fn never_panics_whatever_comes(bytes in prop::collection::vec(any::<u8>(), 0..400), like in 0..4_u8) {
+    fn never_panics_whatever_comes(bytes in prop::collection::vec(any::<u8>(), 0..400), like in 0..5_u8) {
         let mut all = match like {
             0 => vec![],
             1 => vec![22, 3, 1],
             2 => [&[22, 3, 1, 1, 0, 1, 0, 0, 252, 3, 3][..], &[0; 32]].concat(),
+            3 => b"PRI * HTTP/2.0\r\n\r\nSM".to_vec(),
             _ => b"GET / HTTP/1.1\r\n".to_vec(),
         };
         all.extend(bytes);
         all.extend(b"\r\n\r\n");
-        for protocol in [Protocol::Tcp, Protocol::Tls, Protocol::Auto] {
+        for protocol in [Protocol::Tcp, Protocol::Tls, Protocol::Http, Protocol::Https, Protocol::Auto] {
             look(protocol, &all);
+            look_inside(protocol, &all);
         }
     }
 

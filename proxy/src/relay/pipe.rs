@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::proxy_protocol;
+use crate::wire::Wire;
 
 use super::buffers::{BULK, Buffers, SIZE, Waiting};
 
@@ -46,6 +46,8 @@ pub(super) struct Pipe {
     nagle: Nagle,
     /// The sender's first bytes, until it is sure that they are no PROXY header.
     screen: Option<Screen>,
+    /// TLS took bytes that may not be on the wire yet: nothing more is read until they are.
+    flushing: bool,
     /// Bytes read at once: more, up to [`BULK`], while full reads find a receiver that takes them whole.
     reach: usize,
 }
@@ -71,8 +73,8 @@ struct Screen {
 
 /// What a direction works with.
 pub(super) struct Ends<'a> {
-    pub(super) from: &'a mut TcpStream,
-    pub(super) to: &'a mut TcpStream,
+    pub(super) from: &'a mut Wire,
+    pub(super) to: &'a mut Wire,
     pub(super) buffers: &'a Buffers,
     /// Bytes delivered.
     pub(super) moved: &'a Cell<u64>,
@@ -87,6 +89,7 @@ impl Pipe {
             state: State::Open,
             nagle: Nagle::Unused,
             screen,
+            flushing: false,
             reach: SIZE,
         }
     }
@@ -98,6 +101,7 @@ impl Pipe {
             state: State::Open,
             nagle: Nagle::Off,
             screen: None,
+            flushing: false,
             reach: SIZE,
         }
     }
@@ -135,21 +139,8 @@ impl Pipe {
         } = ends;
         let mut scratch = buffers.scratch();
         loop {
-            if let Some(waiting) = &mut self.waiting {
-                match self.nagle.write(cx, to, waiting.rest()) {
-                    Written::All(n) => {
-                        moved.set(moved.get() + n as u64);
-                        if let Some(waiting) = self.waiting.take() {
-                            buffers.give_back(waiting);
-                        }
-                    }
-                    Written::Part(n) => {
-                        moved.set(moved.get() + n as u64);
-                        waiting.advance(n);
-                        return Flow::Blocked;
-                    }
-                    Written::Broke => return Flow::TargetBroke,
-                }
+            if let Some(flow) = self.deliver(cx, to, buffers, moved) {
+                return flow;
             }
             match self.state {
                 State::Done => return Flow::Done,
@@ -182,6 +173,7 @@ impl Pipe {
             match self.nagle.write(cx, to, bytes) {
                 Written::All(n) => {
                     moved.set(moved.get() + n as u64);
+                    self.flushing = to.is_tls();
                     if n == reach {
                         self.reach = (reach * 2).min(BULK);
                     }
@@ -195,6 +187,41 @@ impl Pipe {
                 Written::Broke => return Flow::TargetBroke,
             }
         }
+    }
+
+    /// Writes what waits, and sees that all of it is on the wire; none: it is.
+    fn deliver(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Wire,
+        buffers: &Buffers,
+        moved: &Cell<u64>,
+    ) -> Option<Flow> {
+        if let Some(waiting) = &mut self.waiting {
+            match self.nagle.write(cx, to, waiting.rest()) {
+                Written::All(n) => {
+                    moved.set(moved.get() + n as u64);
+                    self.flushing = to.is_tls();
+                    if let Some(waiting) = self.waiting.take() {
+                        buffers.give_back(waiting);
+                    }
+                }
+                Written::Part(n) => {
+                    moved.set(moved.get() + n as u64);
+                    waiting.advance(n);
+                    return Some(Flow::Blocked);
+                }
+                Written::Broke => return Some(Flow::TargetBroke),
+            }
+        }
+        if self.flushing {
+            match Pin::new(to).poll_flush(cx) {
+                Poll::Pending => return Some(Flow::Blocked),
+                Poll::Ready(Ok(())) => self.flushing = false,
+                Poll::Ready(Err(_)) => return Some(Flow::TargetBroke),
+            }
+        }
+        None
     }
 
     /// Holds `bytes` back while they may still become a PROXY header; true: they are one.
@@ -230,8 +257,9 @@ impl Pipe {
         }
     }
 
-    fn pass_on_end(&mut self, cx: &mut Context<'_>, to: &mut TcpStream, last: bool) -> Flow {
-        if !last {
+    fn pass_on_end(&mut self, cx: &mut Context<'_>, to: &mut Wire, last: bool) -> Flow {
+        // The close that follows says FIN, but not what ends a stream of TLS (RFC 8446 §6.1).
+        if !last || to.is_tls() {
             match Pin::new(to).poll_shutdown(cx) {
                 Poll::Pending => return Flow::Blocked,
                 Poll::Ready(Ok(())) => {}
@@ -252,14 +280,14 @@ enum Written {
 
 impl Nagle {
     /// Writes as much as the receiver takes.
-    fn write(&mut self, cx: &mut Context<'_>, to: &mut TcpStream, bytes: &[u8]) -> Written {
+    fn write(&mut self, cx: &mut Context<'_>, to: &mut Wire, bytes: &[u8]) -> Written {
         match self {
             Self::Off => {}
             Self::Unused if bytes.len() <= ONE_SEGMENT => *self = Self::Used,
             Self::Unused | Self::Used => {
                 *self = Self::Off;
                 // It only fails on a socket that is broken, which the write will say too.
-                let _ = to.set_nodelay(true);
+                let _ = to.tcp().set_nodelay(true);
             }
         }
         let mut written = 0;
@@ -275,7 +303,7 @@ impl Nagle {
 }
 
 /// Reads and throws away until a socket blocks; true: until its end.
-pub(super) fn discard(cx: &mut Context<'_>, from: &mut TcpStream, buffers: &Buffers) -> bool {
+pub(super) fn discard(cx: &mut Context<'_>, from: &mut Wire, buffers: &Buffers) -> bool {
     let mut scratch = buffers.scratch();
     loop {
         let mut read = ReadBuf::new(&mut scratch);

@@ -27,6 +27,10 @@ pub enum Refusal {
     HandshakeTimeout,
     /// The client's first message is none that this listener takes.
     BadHandshake,
+    /// The TLS handshake failed.
+    TlsHandshake,
+    /// The listener has no certificate to show.
+    NoCertificate,
     /// No chain for this name, and no default chain.
     NoChain,
     /// The chain has nobody who serves.
@@ -47,12 +51,14 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, in the order of [`Refusal::index`].
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::SourceNotAllowed,
         Self::BadProxyHeader,
         Self::UntrustedProxyHeader,
         Self::HandshakeTimeout,
         Self::BadHandshake,
+        Self::TlsHandshake,
+        Self::NoCertificate,
         Self::NoChain,
         Self::NoEndpoint,
         Self::Suspended,
@@ -81,6 +87,8 @@ impl Refusal {
             Self::UntrustedProxyHeader => "refused:untrustedProxyHeader",
             Self::HandshakeTimeout => "refused:handshakeTimeout",
             Self::BadHandshake => "refused:badHandshake",
+            Self::TlsHandshake => "refused:tlsHandshake",
+            Self::NoCertificate => "refused:noCertificate",
             Self::NoChain => "refused:noChain",
             Self::NoEndpoint => "refused:noEndpoint",
             Self::Suspended => "refused:suspended",
@@ -100,9 +108,12 @@ impl Refusal {
             | Self::UntrustedProxyHeader
             | Self::HandshakeTimeout
             | Self::BadHandshake
+            | Self::TlsHandshake
             | Self::ClientGone => Fault::Client,
             Self::NoEndpoint | Self::EndpointsFull | Self::ConnectFailed => Fault::Backend,
-            Self::NoChain | Self::Suspended | Self::OutOfResources | Self::Stopping => Fault::Proxy,
+            Self::NoCertificate | Self::NoChain | Self::Suspended | Self::OutOfResources | Self::Stopping => {
+                Fault::Proxy
+            }
         }
     }
 }
@@ -236,6 +247,8 @@ pub enum ConnectError {
     Unreachable,
     /// The endpoint, or something before it, reset the attempt.
     Reset,
+    /// It is reached, but TLS with it fails.
+    Tls,
     /// Anything else that speaks about the endpoint.
     Other,
     /// No descriptors or memory left here: says nothing about the endpoint.
@@ -246,11 +259,12 @@ pub enum ConnectError {
 
 impl ConnectError {
     /// All of them, in the order of [`ConnectError::index`].
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Refused,
         Self::TimedOut,
         Self::Unreachable,
         Self::Reset,
+        Self::Tls,
         Self::Other,
         Self::OutOfDescriptors,
         Self::OutOfPorts,
@@ -268,6 +282,7 @@ impl ConnectError {
             Self::TimedOut => "timedOut",
             Self::Unreachable => "unreachable",
             Self::Reset => "reset",
+            Self::Tls => "tls",
             Self::Other => "other",
             Self::OutOfDescriptors => "outOfDescriptors",
             Self::OutOfPorts => "outOfPorts",

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use switchyard_snapshot::{
     AcceptProxy, Backend, Balance, Chain, ChainId, Connect, Failback, Failover, Families, HeaderRules,
     Health, HttpLimits, HttpVersion, Listener, Mode, OnDown, OnMissing, Protocol, Resolution, SendProxy,
-    Target,
+    Target, TicketKey,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,6 +21,7 @@ use crate::chain::handle::ChainHandle;
 use crate::chain::view::{Candidate, Empty, Via, View};
 use crate::endpoint::Endpoint;
 use crate::route::{ListenerRoute, Routing};
+use crate::tls;
 use crate::worker::{WorkerConfig, Workers};
 
 /// A listener on an ephemeral port of loopback that lets everybody in.
@@ -182,8 +183,19 @@ fn view(chain: &Chain, version: u64, candidates: Vec<Candidate>, suspended: bool
 
 /// A routing of these listeners, each with its chains.
 pub(crate) fn routing(listeners: Vec<(Listener, Vec<&Control>)>) -> Arc<Routing> {
+    routing_with(&tls::Keeper::default(), &[], listeners)
+}
+
+/// The same, with what a pool has for session tickets.
+pub(crate) fn routing_with(
+    keeper: &tls::Keeper,
+    keys: &[TicketKey],
+    listeners: Vec<(Listener, Vec<&Control>)>,
+) -> Arc<Routing> {
     let listeners = listeners.into_iter().map(|(listener, chains)| {
+        let tls = keeper.server_for(&listener, keys).unwrap();
         let mut route = ListenerRoute::new(Arc::new(listener));
+        route.tls = tls;
         for control in chains {
             route.add(Arc::clone(&control.handle), &control.chain.hostnames);
         }

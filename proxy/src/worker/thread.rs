@@ -21,6 +21,7 @@ use crate::pick::Rotation;
 use crate::relay::buffers::Buffers;
 use crate::route::Routing;
 use crate::session::Registry;
+use crate::tls;
 
 use super::Shared;
 use super::alarms::Alarms;
@@ -326,6 +327,7 @@ impl Local {
                 handle: Arc::clone(handle),
                 counts: self.book().chain(&handle.id),
                 rotation: RefCell::new(Rotation::new(self.worker.index)),
+                tls: tls::Clients::default(),
                 freed: Notify::new(),
             }),
         }
