@@ -43,6 +43,9 @@ pub struct Record {
     /// The client's TLS, where it ended here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// The request, where the listener speaks HTTP: then there is a line for each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<Http>,
     /// Bytes from the client to the backend.
     pub bytes_up: u64,
     /// Bytes from the backend to the client.
@@ -59,6 +62,27 @@ pub struct Record {
     /// What exactly was wrong, where `end` does not say it all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+/// One HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Http {
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`, as the client speaks it.
+    pub version: &'static str,
+    /// Method.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// What the client was answered; none: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// `X-Request-Id`, the client's or ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// From the request to the beginning of the endpoint's response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_ms: Option<u64>,
 }
 
 /// A client's TLS.
@@ -153,6 +177,7 @@ mod tests {
             endpoint: None,
             name: Some("møller.example".into()),
             tls: None,
+            http: None,
             bytes_up: 1,
             bytes_down: 2,
             attempts: 1,

@@ -19,11 +19,12 @@ use crate::chain::view::Via;
 use crate::endpoint::Place;
 use crate::listener::{ChainLocal, Refused};
 use crate::route::Routing;
+use crate::session::end::ConnectError;
 use crate::tls;
 use crate::wire::Wire;
 use crate::worker::thread::Worker;
 
-use search::Search;
+use search::{Choice, Search};
 
 pub(crate) use dial::Announce;
 
@@ -33,8 +34,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) chain: &'a ChainLocal,
     pub(crate) routing: &'a Routing,
-    /// Only watched: nothing is read from it.
-    pub(crate) client: &'a TcpStream,
+    /// Only watched: nothing is read from it. None: whoever calls watches it.
+    pub(crate) client: Option<&'a TcpStream>,
     pub(crate) from: IpAddr,
     /// What a PROXY header says of it. Sent here where TLS follows; otherwise the caller's to send, with its first bytes.
     pub(crate) announce: Announce<'a>,
@@ -71,6 +72,72 @@ pub(crate) async fn connect(caller: Caller<'_>) -> Result<Connected, Refused> {
             }
             Err(nobody) => search.wait(nobody).await?,
         }
+    }
+}
+
+/// What a search found.
+#[derive(Debug)]
+pub(crate) enum Found<T> {
+    /// A connection that was there already.
+    Kept(T, Reached),
+    /// A new one.
+    New(Connected),
+}
+
+/// An endpoint and a place there.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    pub(crate) place: Place,
+    pub(crate) via: Via,
+    /// Attempts it took, this one included.
+    pub(crate) attempts: u32,
+}
+
+/// A search that goes on when what it found proves of no use: for requests that may be sent again.
+pub(crate) struct Hunt<'a>(Search<'a>);
+
+impl<'a> Hunt<'a> {
+    pub(crate) fn new(caller: Caller<'a>) -> Self {
+        Self(Search::new(caller))
+    }
+
+    /// The next endpoint, over a connection that `kept` has for it, else over a new one.
+    ///
+    /// # Errors
+    /// As [`connect`].
+    pub(crate) async fn next<T>(
+        &mut self,
+        mut kept: impl FnMut(&Place, Via) -> Option<T>,
+    ) -> Result<Found<T>, Refused> {
+        loop {
+            match self.0.choose(None) {
+                Ok(choice) => {
+                    if let Some(kept) = kept(&choice.place, choice.via) {
+                        return Ok(Found::Kept(kept, self.0.reuses(choice)));
+                    }
+                    if let Some(connected) = self.0.attempt(choice).await? {
+                        return Ok(Found::New(connected));
+                    }
+                }
+                Err(nobody) => self.0.wait(nobody).await?,
+            }
+        }
+    }
+
+    /// A new connection to `reached` was of no use.
+    pub(crate) fn failed(&mut self, reached: Reached, error: ConnectError, text: &str) {
+        let Reached { place, via, .. } = reached;
+        let choice = Choice {
+            place,
+            via,
+            away_from_home: None,
+        };
+        self.0.failed(&choice, error, text);
+    }
+
+    /// Whether the search has attempts left.
+    pub(crate) fn may_try_again(&self) -> bool {
+        self.0.may_try_again()
     }
 }
 

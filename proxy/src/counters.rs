@@ -93,6 +93,10 @@ pub(crate) struct ChainCounts {
     pub(crate) connect_errors: [Count; ConnectError::ALL.len()],
     pub(crate) connect_buckets: [Count; CONNECT_BUCKETS_US.len() + 1],
     pub(crate) connect_us: Count,
+    /// HTTP requests by the first digit of their status.
+    pub(crate) requests: [Count; 5],
+    pub(crate) answer_buckets: [Count; CONNECT_BUCKETS_US.len() + 1],
+    pub(crate) answer_us: Count,
 }
 
 impl ChainCounts {
@@ -101,6 +105,14 @@ impl ChainCounts {
         let bucket = CONNECT_BUCKETS_US.partition_point(|bound| *bound < us);
         self.connect_buckets[bucket].add(1);
         self.connect_us.add(us);
+    }
+
+    /// A response began so long after its request.
+    pub(crate) fn answered(&self, after: Duration) {
+        let us = after.as_micros().min(u128::from(u64::MAX)) as u64;
+        let bucket = CONNECT_BUCKETS_US.partition_point(|bound| *bound < us);
+        self.answer_buckets[bucket].add(1);
+        self.answer_us.add(us);
     }
 }
 
@@ -199,6 +211,12 @@ pub struct ChainTotals {
     pub connect_buckets: [u64; CONNECT_BUCKETS_US.len() + 1],
     /// Sum of the durations of successful attempts, in microseconds.
     pub connect_us: u64,
+    /// HTTP requests by the first digit of their status, from 1xx to 5xx.
+    pub requests: [u64; 5],
+    /// Responses by the time from request to response; buckets as those of attempts.
+    pub answer_buckets: [u64; CONNECT_BUCKETS_US.len() + 1],
+    /// Sum of these times, in microseconds.
+    pub answer_us: u64,
 }
 
 impl ListenerTotals {
@@ -233,6 +251,9 @@ impl ChainTotals {
         sum(&mut self.connect_errors, &counts.connect_errors);
         sum(&mut self.connect_buckets, &counts.connect_buckets);
         self.connect_us += counts.connect_us.get();
+        sum(&mut self.requests, &counts.requests);
+        sum(&mut self.answer_buckets, &counts.answer_buckets);
+        self.answer_us += counts.answer_us.get();
     }
 }
 

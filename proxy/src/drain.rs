@@ -120,6 +120,7 @@ impl Life {
             deadline_s = deadline.duration_since(Instant::now()).as_secs(),
             "draining"
         );
+        workers.leave(false).await;
         let left = tokio::select! {
             left = workers.drain(deadline) => left,
             () = self.hurry.cancelled() => workers.drain(Instant::now()).await,
@@ -142,6 +143,7 @@ async fn close_all(workers: &Workers) {
             .or_default()
             .insert(session.endpoint_id);
     }
+    workers.leave(true).await;
     for (chain, endpoints) in &endpoints {
         workers
             .close_sessions(chain, endpoints, usize::MAX, CloseReason::Draining)

@@ -1,15 +1,54 @@
 //! HTTP at the front. In: a client's stream, with TLS already opened, whose first bytes say HTTP. Out: each request
 //! forwarded to an endpoint of its chain, or answered here.
+//!
+//! ```text
+//!  front1, front2 ─► request ─► exchange ─► pool, open ─► link        one request: head, body up, response down
+//!      ▲                           │                       │
+//!      └────────── reply ◄─────────┴──────── body ◄────────┘
+//! ```
+//!
+//! `head` and `chunked` read HTTP/1.1 as bytes, `rewrite` changes header fields; all three are pure. HTTP/2 is read and written
+//! by the h2 library. `life` limits how long anything may stand still.
+
+mod answer;
+mod body;
+mod chunked;
+mod conn;
+mod exchange;
+mod front1;
+mod front2;
+pub mod head;
+mod lease;
+mod life;
+mod link;
+mod log;
+mod open;
+mod pool;
+mod reply;
+mod request;
+mod rewrite;
+mod tunnel;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use switchyard_snapshot::HttpVersion;
+use switchyard_snapshot::{HttpVersion, SendProxy};
 
-use crate::listener::{ListenerLocal, Passes};
+use crate::access_log;
+use crate::listener::{ListenerLocal, Passes, began};
+use crate::proxy_protocol::{self, Addresses};
+use crate::relay::Relay;
+use crate::session::end::{Fault, Refusal};
+use crate::tls;
 use crate::wire::Wire;
-use crate::worker::thread::Busy;
+use crate::worker::thread::{Busy, Worker};
+
+use answer::Answer;
+use conn::Conn;
+
+pub(crate) use life::Lives;
+pub(crate) use pool::Pool;
 
 /// A client that speaks HTTP.
 #[derive(Debug)]
@@ -40,7 +79,134 @@ pub(crate) struct Held {
     pub(crate) passes: Passes,
 }
 
-/// Serves a client until it leaves, is idle for too long, or the proxy drains.
-pub(crate) async fn serve(held: Held, listener: Rc<ListenerLocal>, client: Client) {
-    drop((held, listener, client));
+/// What all requests of one connection share.
+#[derive(Clone, Debug)]
+struct Visit {
+    held: Rc<Held>,
+    listener: Rc<ListenerLocal>,
+    from: SocketAddr,
+    to: SocketAddr,
+    trusted: bool,
+    secure: bool,
+    server_name: Option<Rc<str>>,
+    tls: Option<access_log::Tls>,
+    monitor: bool,
+    at: Instant,
 }
+
+impl Visit {
+    fn worker(&self) -> &Rc<Worker> {
+        &self.held.busy.0
+    }
+
+    /// The header that tells an endpoint whom a connection is for.
+    fn proxy_header(&self, version: SendProxy) -> Vec<u8> {
+        if version == SendProxy::None {
+            return Vec::new();
+        }
+        proxy_protocol::encode(version, &self.addresses(), self.server_name.as_deref())
+    }
+
+    /// Counts and logs what was no request.
+    fn note_refused(&self, answer: &Answer) {
+        self.note(answer.end, Some(answer.status.as_u16()), answer.why.clone());
+    }
+
+    /// Counts and logs a connection that broke the protocol.
+    fn note_broken(&self, error: &h2::Error) {
+        // Whoever is gone has broken nothing.
+        if !error.is_io() {
+            self.note("refused:badRequest", None, Some(error.to_string()));
+        }
+    }
+
+    fn note(&self, end: &'static str, status: Option<u16>, why: Option<String>) {
+        if self.monitor {
+            return;
+        }
+        let refusal = if end == Refusal::HandshakeTimeout.word() {
+            Refusal::HandshakeTimeout
+        } else {
+            Refusal::BadHandshake
+        };
+        self.listener.counts.refused[refusal.index()].add(1);
+        let Some(log) = &self.worker().shared.access_log else {
+            return;
+        };
+        let lasted = self.at.elapsed();
+        log.write(&access_log::Record {
+            start: began(lasted),
+            duration_ms: lasted.as_millis() as u64,
+            client: self.from,
+            listener: self.listener.name.clone(),
+            chain: None,
+            backend: None,
+            endpoint: None,
+            name: self.server_name.as_deref().map(str::to_owned),
+            bytes_up: 0,
+            bytes_down: 0,
+            attempts: 0,
+            connect_ms: None,
+            end,
+            fault: Fault::Client,
+            why: status
+                .map(|status| status.to_string())
+                .into_iter()
+                .chain(why)
+                .reduce(|status, why| format!("{status}: {why}")),
+            tls: self.tls.clone(),
+            http: None,
+        });
+    }
+
+    fn addresses(&self) -> Addresses {
+        Addresses {
+            source: self.from,
+            destination: self.to,
+        }
+    }
+}
+
+/// Serves a client until it leaves, is idle for too long, or the proxy drains. A relay: it speaks with an endpoint in another
+/// protocol from now on.
+pub(crate) async fn serve(held: Held, listener: Rc<ListenerLocal>, client: Client) -> Option<Relay> {
+    let Client {
+        wire,
+        said,
+        from,
+        to,
+        trusted,
+        server_name,
+        version,
+        at,
+        monitor,
+    } = client;
+    let visit = Visit {
+        held: Rc::new(held),
+        listener,
+        from,
+        to,
+        trusted,
+        secure: matches!(wire, Wire::Tls(_)),
+        server_name: server_name.map(Rc::from),
+        tls: tls::Opened::of(&wire).map(tls::Opened::record),
+        monitor,
+        at,
+    };
+    let listener = Rc::clone(&visit.listener);
+    let relay = match version {
+        HttpVersion::Http1 => front1::serve(visit, Conn::new(wire, &said)).await,
+        HttpVersion::Http2 => {
+            front2::serve(visit, wire, said).await;
+            None
+        }
+    };
+    // A relay counts its own end.
+    if relay.is_none() && !monitor {
+        listener.counts.ended.add(1);
+    }
+    relay
+}
+
+#[cfg(test)]
+mod tests;

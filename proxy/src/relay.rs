@@ -34,6 +34,8 @@ const ALLOWANCE: usize = 256 * 1024;
 /// What goes to the backend before anything is relayed.
 pub(crate) struct First {
     pub(crate) bytes: Vec<u8>,
+    /// What goes to the client before anything is relayed.
+    pub(crate) down: Vec<u8>,
     /// Whether a PROXY header that comes now is forbidden.
     pub(crate) forbid_header: bool,
 }
@@ -66,12 +68,17 @@ impl Relay {
             session.chain.counts.sessions.add(1);
         }
         let slot = worker.sessions.insert(Rc::clone(&session));
-        let First { bytes, forbid_header } = first;
+        let First {
+            bytes,
+            down,
+            forbid_header,
+        } = first;
+        let down = (!down.is_empty()).then(|| Waiting::new(down));
         let bytes = (!bytes.is_empty()).then(|| Waiting::new(bytes));
         Self {
             sockets,
             up: Pipe::up(bytes, forbid_header),
-            down: Pipe::down(),
+            down: Pipe::down(down),
             session,
             slot,
             busy,
@@ -208,6 +215,7 @@ impl Relay {
             endpoint: Some(endpoint.address),
             name: details.name,
             tls: details.tls.map(tls::Opened::record),
+            http: None,
             bytes_up: session.up.get(),
             bytes_down: session.down.get(),
             attempts: details.attempts,

@@ -268,6 +268,15 @@ impl Workers {
         .await;
     }
 
+    /// Tells clients that speak HTTP, in their protocol, that this proxy serves no more than what is under way; with `at_once`,
+    /// not even that. How many were ended.
+    pub async fn leave(&self, at_once: bool) -> usize {
+        self.ask(|reply| Command::Leave { at_once, reply })
+            .await
+            .into_iter()
+            .sum()
+    }
+
     /// Waits until nobody is connected any more, until `deadline` at the longest; how many still are. Call
     /// [`Workers::stop_accepting`] first.
     pub async fn drain(&self, deadline: Instant) -> usize {
@@ -285,6 +294,7 @@ impl Workers {
     /// Closes what is still open, with FIN, and ends the threads, a second later at the most.
     pub async fn stop(self) {
         self.stop_accepting().await;
+        self.leave(true).await;
         self.ask(|reply| Command::CloseAll {
             why: CloseReason::Draining,
             reply,

@@ -47,8 +47,8 @@ impl Goal {
 /// What a PROXY header says of a client.
 #[derive(Clone, Copy)]
 pub(crate) struct Announce<'a> {
-    /// The client's socket.
-    pub(crate) client: &'a TcpStream,
+    /// The client's socket; none where `addresses` are given.
+    pub(crate) client: Option<&'a TcpStream>,
     /// The client.
     pub(crate) from: SocketAddr,
     /// What a header from the client's side said.
@@ -66,12 +66,13 @@ impl Announce<'_> {
         if version == SendProxy::None {
             return Ok(Vec::new());
         }
-        let addresses = match self.addresses {
-            Some(addresses) => addresses.clone(),
-            None => Addresses {
+        let addresses = match (self.addresses, self.client) {
+            (Some(addresses), _) => addresses.clone(),
+            (None, Some(client)) => Addresses {
                 source: self.from,
-                destination: socket::local_address(self.client)?,
+                destination: socket::local_address(client)?,
             },
+            (None, None) => return Err(io::ErrorKind::NotConnected.into()),
         };
         Ok(proxy_protocol::encode(version, &addresses, self.name))
     }

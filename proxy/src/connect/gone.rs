@@ -8,7 +8,14 @@ use tokio::net::TcpStream;
 /// waiting on.
 ///
 /// A client that said something and then half-closed (a request with nothing to follow) is alive.
-pub(super) async fn gone(client: &TcpStream) {
+pub(super) async fn left(client: Option<&TcpStream>) {
+    match client {
+        Some(client) => gone(client).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn gone(client: &TcpStream) {
     // `PRIORITY` stands for "urgent data or read side closed"; sockets are registered for the latter only. Interest in
     // readability would end at once when there are bytes, and these must stay where they are.
     match client.ready(Interest::PRIORITY).await {

@@ -21,9 +21,9 @@ use crate::session::end::{ConnectError, Refusal};
 use crate::wire::Wire;
 
 use super::dial::{Goal, Outcome, reach};
-use super::gone::gone;
+use super::gone::left;
 use super::search::{Choice, OtherFamily, Search};
-use super::{Caller, Connected, is_past};
+use super::{Connected, is_past};
 
 /// Where a pending attempt goes.
 struct Flight {
@@ -109,7 +109,7 @@ impl<'a> Search<'a> {
                     next = Instant::now();
                     continue;
                 }
-                () = gone(self.caller.client) => return Err(self.refused(Refusal::ClientGone)),
+                () = left(self.caller.client) => return Err(self.refused(Refusal::ClientGone)),
             };
             flights.retain(|flight| flight.endpoint != choice.id());
             match self.settle(choice, outcome).await? {
@@ -162,17 +162,11 @@ impl<'a> Search<'a> {
             via,
             away_from_home,
         } = choice;
-        let Caller {
-            chain, routing, from, ..
-        } = self.caller;
         let endpoint = place.endpoint();
         endpoint.note_success();
-        if let Some(rules) = &routing.affinity {
-            let table = &chain.handle.affinity;
-            table.connected(rules, from, endpoint.id, away_from_home, Instant::now());
-        }
+        self.note_home(endpoint.id, away_from_home);
         let took = self.begun.elapsed();
-        chain.counts.connected(took);
+        self.caller.chain.counts.connected(took);
         Connected {
             stream,
             place,

@@ -14,8 +14,8 @@ use crate::listener::Refused;
 use crate::pick::{Nobody, pick};
 use crate::session::end::{ConnectError, Refusal};
 
-use super::gone::gone;
-use super::{Caller, is_past};
+use super::gone::left;
+use super::{Caller, Reached, is_past};
 
 /// How long after a failure the same endpoint is tried again, where there is no other; doubled each time.
 const RETRY_SAME: Duration = Duration::from_millis(100);
@@ -207,6 +207,33 @@ impl<'a> Search<'a> {
         self.attempts += 1;
     }
 
+    /// A connection to `choice` is there already.
+    pub(super) fn reuses(&mut self, choice: Choice) -> Reached {
+        self.begins();
+        let Choice {
+            place,
+            via,
+            away_from_home,
+        } = choice;
+        self.note_home(place.endpoint().id, away_from_home);
+        Reached {
+            place,
+            via,
+            attempts: self.attempts,
+        }
+    }
+
+    /// With affinity, tells where the client is now.
+    pub(super) fn note_home(&self, endpoint: EndpointId, away_from_home: Option<Why>) {
+        let Caller {
+            chain, routing, from, ..
+        } = self.caller;
+        if let Some(rules) = &routing.affinity {
+            let table = &chain.handle.affinity;
+            table.connected(rules, from, endpoint, away_from_home, Instant::now());
+        }
+    }
+
     /// Waits until looking again is worth it.
     pub(super) async fn wait(&mut self, nobody: Nobody) -> Result<(), Refused> {
         self.fresh = false;
@@ -298,7 +325,7 @@ impl<'a> Search<'a> {
     async fn unless_gone(&self, wait: impl Future<Output = ()>) -> Result<(), Refused> {
         tokio::select! {
             () = wait => Ok(()),
-            () = gone(self.caller.client) => Err(self.refused(Refusal::ClientGone)),
+            () = left(self.caller.client) => Err(self.refused(Refusal::ClientGone)),
         }
     }
 

@@ -97,6 +97,7 @@ impl Refusing<'_> {
             endpoint: None,
             name: self.name,
             tls: tls.map(tls::Opened::record),
+            http: None,
             bytes_up: 0,
             bytes_down: 0,
             attempts,

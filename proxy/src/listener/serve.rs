@@ -42,7 +42,7 @@ pub(super) struct Accepted {
 )]
 pub(super) enum Next {
     Relay(Relay),
-    Http(Pin<Box<dyn Future<Output = ()>>>),
+    Http(Pin<Box<dyn Future<Output = Option<Relay>>>>),
     /// It was refused.
     Nothing,
 }
@@ -56,7 +56,7 @@ pub(super) enum Next {
 pub(super) enum Connection {
     SettingUp(Pin<Box<dyn Future<Output = Next>>>),
     Established(Relay),
-    Http(Pin<Box<dyn Future<Output = ()>>>),
+    Http(Pin<Box<dyn Future<Output = Option<Relay>>>>),
 }
 
 impl Connection {
@@ -78,7 +78,14 @@ impl Future for Connection {
         }
         match &mut *self {
             Self::Established(relay) => Pin::new(relay).poll(cx),
-            Self::Http(serving) => serving.as_mut().poll(cx),
+            // It may end in a change of the protocol: then the relay carries on.
+            Self::Http(serving) => match ready!(serving.as_mut().poll(cx)) {
+                Some(relay) => {
+                    *self = Self::Established(relay);
+                    self.poll(cx)
+                }
+                None => Poll::Ready(()),
+            },
             Self::SettingUp(_) => Poll::Pending,
         }
     }
@@ -218,6 +225,7 @@ impl Ready {
         };
         let first = First {
             bytes,
+            down: Vec::new(),
             forbid_header: self.opening.forbid_header,
         };
         Next::Relay(Relay::new(busy, passes, start, sockets, first))
@@ -227,7 +235,7 @@ impl Ready {
     async fn connect(&mut self, held: &Held, chain: &ChainLocal) -> Result<(Connected, Vec<u8>), Refused> {
         let opening = &self.opening;
         let announce = Announce {
-            client: self.wire.tcp(),
+            client: Some(self.wire.tcp()),
             from: self.from,
             addresses: opening.addresses.as_ref(),
             name: opening.name.as_deref().filter(|_| opening.is_tls),
@@ -236,7 +244,7 @@ impl Ready {
             worker: &held.busy.0,
             chain,
             routing: self.route.routing(),
-            client: self.wire.tcp(),
+            client: Some(self.wire.tcp()),
             from: self.from.ip(),
             announce,
             inside: tls::Inside::Opaque,

@@ -94,10 +94,10 @@ impl Pipe {
         }
     }
 
-    /// To the client, whose socket has all options from the listening one.
-    pub(super) fn down() -> Self {
+    /// To the client; `first` goes before what is read. Its socket has all options from the listening one.
+    pub(super) fn down(first: Option<Waiting>) -> Self {
         Self {
-            waiting: None,
+            waiting: first,
             state: State::Open,
             nagle: Nagle::Off,
             screen: None,

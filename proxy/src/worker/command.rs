@@ -42,6 +42,11 @@ pub(crate) enum Command {
         at_most: usize,
         reply: oneshot::Sender<Vec<SessionInfo>>,
     },
+    /// Those who speak HTTP are told to leave; the answer is how many are ended at once.
+    Leave {
+        at_once: bool,
+        reply: oneshot::Sender<usize>,
+    },
     StopListening {
         addresses: Vec<SocketAddr>,
         reply: oneshot::Sender<()>,

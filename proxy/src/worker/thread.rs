@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::chain::handle::ChainHandle;
+use crate::http::{Lives, Pool};
 use crate::listener::gate::Gate;
 use crate::listener::{Acceptor, ChainLocal, ListenerLocal, LocalRoute, Stop};
 use crate::pick::Rotation;
@@ -39,6 +40,10 @@ pub(crate) struct Worker {
     pub(crate) sessions: Registry,
     pub(crate) buffers: Buffers,
     pub(crate) alarms: Alarms,
+    /// Connections to endpoints that wait for requests.
+    pub(crate) pool: Pool,
+    /// HTTP connections and streams.
+    pub(crate) lives: Lives,
     connections: Cell<usize>,
     empty: Notify,
     next_session: Cell<u64>,
@@ -68,6 +73,8 @@ impl Worker {
             sessions: Registry::default(),
             buffers: Buffers::default(),
             alarms: Alarms::default(),
+            pool: Pool::default(),
+            lives: Lives::default(),
             connections: Cell::new(0),
             empty: Notify::new(),
             next_session: Cell::new(0),
@@ -195,6 +202,8 @@ impl Local {
                     worker.alarms.ring(now);
                     if next_sweep <= now {
                         worker.sessions.sweep(now);
+                        worker.lives.sweep(now);
+                        worker.pool.sweep(now);
                         next_sweep = now + self.sweep;
                     }
                 }
@@ -232,6 +241,11 @@ impl Local {
             }
             Command::Sessions { at_most, reply } => {
                 let _ = reply.send(sessions.infos(at_most));
+            }
+            Command::Leave { at_once, reply } => {
+                self.worker.lives.leave();
+                let ended = if at_once { self.worker.lives.end_all() } else { 0 };
+                let _ = reply.send(ended);
             }
             Command::StopListening { addresses, reply } => {
                 self.close(&addresses).await;

@@ -1,0 +1,556 @@
+//! One request. In: a request, its body, the way back to its client. Out: a response that was forwarded or made here, and
+//! whether the client's connection may take another request.
+//!
+//! Who may be asked again is asked again: at another endpoint if one cannot be reached, or breaks before it has said
+//! anything, as long as nothing of the body is gone and the request does no harm when it is done twice (RFC 9110 §9.2.2).
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+use http::StatusCode;
+use http::header;
+use switchyard_snapshot::{Chain, HttpVersion};
+
+use super::answer::Answer;
+use super::body::{Broken, Pump, Sink, Size, Source};
+use super::lease::Lease;
+use super::life::{Life, Over};
+use super::link::{Failed, Link, Manner, Pending, Response};
+use super::log::Entry;
+use super::open::{self, Opened};
+use super::pool::Taken;
+use super::reply::{Begin, Reply};
+use super::request::Request;
+use super::tunnel::{self, Tunnel};
+use super::{Visit, rewrite};
+use crate::connect::{Announce, Caller, Found, Hunt, Reached};
+use crate::listener::gate::Pass;
+use crate::listener::{ChainLocal, LocalRoute, Refused};
+use crate::session::end::{ConnectError, Refusal};
+use crate::tls::Inside;
+
+/// What becomes of the client's connection.
+#[derive(Debug)]
+pub(super) enum After {
+    /// It may take another request.
+    Keep,
+    /// It ends, once what was said has arrived.
+    Close,
+    /// It ends at once.
+    Drop,
+    /// It belongs to an endpoint from now on.
+    Tunnel(Box<Tunnel>),
+}
+
+/// Why a request is not forwarded to its end.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The client is told so.
+    Answer(Box<Answer>),
+    /// The client has gone, or what it sends cannot be trusted any more.
+    Client(String),
+    /// The response broke off.
+    Backend(String),
+}
+
+impl From<Answer> for Stop {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(Box::new(answer))
+    }
+}
+
+/// A request under way.
+pub(super) struct Exchange<'a> {
+    pub(super) visit: &'a Visit,
+    pub(super) life: &'a Life,
+    pub(super) request: Request,
+    pub(super) reply: Reply,
+    pub(super) entry: Entry,
+}
+
+/// An attempt that did not come to a response.
+struct Miss {
+    failed: Failed,
+    source: Source,
+    touched: bool,
+}
+
+/// An endpoint that has begun to answer.
+struct Answering {
+    response: Response,
+    upload: Upload,
+    pending: Pending,
+}
+
+/// The request's body on its way.
+struct Upload {
+    pump: Pump,
+    outcome: Option<Result<(), Broken>>,
+}
+
+impl Upload {
+    fn is_complete(&self) -> bool {
+        matches!(self.outcome, Some(Ok(())))
+    }
+}
+
+impl Exchange<'_> {
+    /// Serves the request.
+    pub(super) async fn run(mut self, body: Source) -> After {
+        let outcome = self.forward(body).await;
+        let after = match outcome {
+            Ok(after) => after,
+            Err(Stop::Answer(answer)) => self.answer(*answer).await,
+            Err(Stop::Client(why)) => {
+                self.entry.ends("clientAborted", Some(why));
+                After::Drop
+            }
+            Err(Stop::Backend(why)) => {
+                self.entry.ends("backendReset", Some(why));
+                After::Drop
+            }
+        };
+        self.entry.write(self.visit, &self.reply);
+        after
+    }
+
+    async fn answer(&mut self, answer: Answer) -> After {
+        self.entry.status = Some(answer.status);
+        self.entry.ends(answer.end, answer.why.clone());
+        // What of the request has not been read stands in the way of the next.
+        if self.request.size != Size::Empty {
+            self.reply.close_after();
+        }
+        let Ok((source, sink)) = self.reply.answer(&answer) else {
+            return After::Drop;
+        };
+        self.life.extend();
+        let mut pump = Pump::new(source, sink, None);
+        let buffers = &self.visit.worker().buffers;
+        let done = self
+            .life
+            .unless_over(poll_fn(|cx| pump.poll(cx, buffers, self.life)))
+            .await;
+        match done {
+            Ok(Ok(())) if self.reply.keeps() => After::Keep,
+            Ok(Ok(())) => After::Close,
+            _ => After::Drop,
+        }
+    }
+
+    async fn forward(&mut self, body: Source) -> Result<After, Stop> {
+        let route = self.visit.listener.route();
+        let chain = self.find_chain(&route)?;
+        self.entry.chain = Some(Rc::clone(&chain));
+        let limit = route.listener().http.max_body_bytes;
+        if let (Size::Exact(length), Some(limit)) = (self.request.size, limit)
+            && length > limit
+        {
+            return Err(Answer::too_long().into());
+        }
+        let config = std::sync::Arc::clone(&chain.handle.view().chain);
+        self.prepare(&config);
+        let addresses = self.visit.addresses();
+        let caller = Caller {
+            worker: self.visit.worker(),
+            chain: &chain,
+            routing: route.routing(),
+            client: None,
+            from: self.visit.from.ip(),
+            announce: Announce {
+                client: None,
+                from: self.visit.from,
+                addresses: Some(&addresses),
+                name: self.visit.server_name.as_deref(),
+            },
+            inside: Inside::Http,
+            patient: !self.visit.monitor,
+        };
+        let mut hunt = Hunt::new(caller);
+        let mut body = body;
+        loop {
+            let (taken, reached, opened) = self.reach(&mut hunt).await?;
+            let lease = Lease::new(self.visit, &chain, reached, taken);
+            self.entry.reached(&lease);
+            match self.ask(&lease, body, limit).await? {
+                Ok(answering) => return self.pass_on(answering, lease, &config).await,
+                Err(miss) => {
+                    let again = (miss.failed.unseen || self.request.is_idempotent())
+                        && !miss.touched
+                        && (hunt.may_try_again() || !opened);
+                    let why = miss.failed.why;
+                    body = miss.source;
+                    let endpoint = lease.place().endpoint().id;
+                    self.visit.worker().pool.forget(endpoint);
+                    let reached = lease.into_reached();
+                    if opened {
+                        hunt.failed(reached, ConnectError::Reset, &why);
+                    }
+                    if !again {
+                        return Err(Answer::bad_gateway(why).into());
+                    }
+                }
+            }
+        }
+    }
+
+    fn find_chain(&self, route: &LocalRoute) -> Result<Rc<ChainLocal>, Stop> {
+        let Request {
+            host, name, target, ..
+        } = &self.request;
+        let redirect = route.listener().https_redirect;
+        if let (Some(port), Some(host), Some(name)) = (redirect, host, name) {
+            return Err(Answer::to_https(host, name, target, port).into());
+        }
+        let chain = route.chain(name.as_deref()).cloned();
+        chain.ok_or_else(|| {
+            let misdirected =
+                self.visit.server_name.is_some() && self.visit.server_name.as_deref() != name.as_deref();
+            Answer::no_chain(host.as_ref(), misdirected).into()
+        })
+    }
+
+    /// What every request gets on its way.
+    fn prepare(&mut self, config: &Chain) {
+        let visit = self.visit;
+        let request = &mut self.request;
+        let sender = rewrite::Sender {
+            from: visit.from.ip(),
+            trusted: visit.trusted,
+            secure: visit.secure,
+            host: request.host.as_ref(),
+        };
+        let worker = visit.worker();
+        rewrite::forwarded(&mut request.headers, sender, || {
+            u128::from(worker.random()) << 64 | u128::from(worker.random())
+        });
+        self.entry.id = rewrite::request_id(&request.headers);
+        rewrite::change(&mut request.headers, &config.headers.request);
+    }
+
+    /// A connection to an endpoint, and whether it is a new one.
+    async fn reach(&mut self, hunt: &mut Hunt<'_>) -> Result<(Taken, Reached, bool), Stop> {
+        let visit = self.visit;
+        let life = self.life;
+        loop {
+            let pool = &visit.worker().pool;
+            let found = hunt.next(|place, via| {
+                // A header that names one client must not speak for another.
+                let shared = via.send_proxy == switchyard_snapshot::SendProxy::None;
+                let http2 = via.http == HttpVersion::Http2;
+                shared.then(|| pool.take(place.endpoint().id, http2)).flatten()
+            });
+            // How long that may take is limited by the chain's own times.
+            let found = unless_gone(&mut self.reply, life, found).await?;
+            let connected = match found.map_err(|refused| {
+                self.entry.attempts = refused.attempts;
+                Answer::refused(&refused)
+            })? {
+                Found::Kept(taken, reached) => return Ok((taken, reached, false)),
+                Found::New(connected) => connected,
+            };
+            self.entry.connect = Some(connected.took);
+            let Some(pass) = self.descriptor() else {
+                let refused = Refused::because(Refusal::OutOfResources, "no descriptors are left");
+                return Err(Answer::refused(&refused).into());
+            };
+            let opened = unless_gone(&mut self.reply, life, open::open(visit, pass, connected)).await?;
+            match opened {
+                Ok(Opened { taken, reached }) => return Ok((taken, reached, true)),
+                Err(unusable) => {
+                    let (reached, error, text) = *unusable;
+                    hunt.failed(reached, error, &text);
+                }
+            }
+        }
+    }
+
+    /// Room for one more connection; those that wait for requests make it.
+    fn descriptor(&self) -> Option<Pass> {
+        let worker = self.visit.worker();
+        let (gate, limit) = (&worker.shared.descriptors, worker.shared.descriptor_limit);
+        gate.enter(1, limit).or_else(|| {
+            worker.pool.clear_idle();
+            gate.enter(1, limit)
+        })
+    }
+
+    /// Sends the request, and waits for the response to begin.
+    async fn ask(
+        &mut self,
+        lease: &Lease,
+        body: Source,
+        limit: Option<u64>,
+    ) -> Result<Result<Answering, Miss>, Stop> {
+        let link = lease.link();
+        let name = rewrite::host_of(lease.place().endpoint().address);
+        let manner = Manner {
+            host: &name,
+            secure: lease.via().tls,
+        };
+        if self.request.expects && matches!(link, Link::H2(_)) {
+            self.request.expects = false;
+            self.reply
+                .informational(StatusCode::CONTINUE, http::HeaderMap::new());
+        }
+        let upgrades = self.request.upgrade.is_some();
+        if upgrades
+            && let Err(why) = tunnel::prepare(&mut self.request, &link, &self.reply, || {
+                self.visit.worker().random()
+            })
+        {
+            return Err(Answer::bad_gateway(why).into());
+        }
+        let miss = |failed, source, touched| {
+            Ok(Err(Miss {
+                failed,
+                source,
+                touched,
+            }))
+        };
+        let sent = self.life.unless_over(link.send(&self.request, manner)).await;
+        let (sink, mut pending) = match sent {
+            Ok(Ok(sent)) => sent,
+            Ok(Err(failed)) => return miss(failed, body, false),
+            Err(Over) => return Err(Answer::gateway_timeout().into()),
+        };
+        // What an upgrade's client says comes after the response.
+        let mut upload = Upload {
+            pump: Pump::new(body, sink, limit),
+            outcome: upgrades.then_some(Ok(())),
+        };
+        if upgrades {
+            self.flush(&mut upload.pump.sink).await?;
+        }
+        loop {
+            let response = match self.next_head(&mut upload, &mut pending).await? {
+                Ok(response) => response,
+                Err(failed) => {
+                    let Upload { pump, .. } = upload;
+                    return miss(failed, pump.source, pump.touched);
+                }
+            };
+            self.life.moves();
+            if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+                self.reply.informational(response.status, response.headers);
+                self.flush_reply().await;
+                continue;
+            }
+            return Ok(Ok(Answering {
+                response,
+                upload,
+                pending,
+            }));
+        }
+    }
+
+    /// The next head, while the body goes up.
+    async fn next_head(
+        &mut self,
+        upload: &mut Upload,
+        pending: &mut Pending,
+    ) -> Result<Result<Response, Failed>, Stop> {
+        let buffers = &self.visit.worker().buffers;
+        let (life, reply) = (self.life, &mut self.reply);
+        let next = poll_fn(|cx| {
+            if upload.outcome.is_none()
+                && let Poll::Ready(outcome) = upload.pump.poll(cx, buffers, life)
+            {
+                match outcome {
+                    Err(Broken::Source(why)) => return Poll::Ready(Err(Stop::Client(why))),
+                    Err(Broken::TooLong) => return Poll::Ready(Err(Answer::too_long().into())),
+                    Err(Broken::Malformed(why)) => {
+                        return Poll::Ready(Err(Answer::bad(super::head::Bad::request(why)).into()));
+                    }
+                    // Whoever reads no more may still have something to say.
+                    outcome => upload.outcome = Some(outcome),
+                }
+            }
+            if let Poll::Ready(why) = reply.poll_gone(cx) {
+                return Poll::Ready(Err(Stop::Client(why)));
+            }
+            pending.poll(cx, buffers).map(Ok)
+        });
+        match life.unless_over(next).await {
+            Ok(next) => next,
+            Err(Over) => Err(Answer::gateway_timeout().into()),
+        }
+    }
+
+    /// Passes the response on, and what is left of the request.
+    async fn pass_on(&mut self, answering: Answering, lease: Lease, config: &Chain) -> Result<After, Stop> {
+        let Answering {
+            response,
+            mut upload,
+            pending,
+        } = answering;
+        if tunnel::is_accepted(&self.request, &response, &lease.link()) {
+            return self.upgrade(response, upload.pump, lease).await;
+        }
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Answer::bad_gateway("it changed the protocol unasked".to_owned()).into());
+        }
+        let Response {
+            status,
+            mut headers,
+            size,
+            told_length,
+            body,
+            reusable,
+        } = response;
+        rewrite::change(&mut headers, &config.headers.response);
+        self.entry.status = Some(status);
+        self.entry.answered();
+        if self.visit.worker().lives.is_leaving()
+            || (!upload.is_complete() && self.request.size != Size::Empty && upload.outcome.is_some())
+        {
+            self.reply.close_after();
+        }
+        let begin = Begin {
+            status,
+            headers,
+            size,
+            told_length,
+            upgrade: None,
+        };
+        let sink = self.reply.begin(begin).map_err(Stop::Client)?;
+        let mut download = Pump::new(body, sink, None);
+        let outcome = self.drive(&mut upload, &mut download).await;
+        (self.entry.up, self.entry.down) = (upload.pump.moved, download.moved);
+        drop(pending);
+        match outcome {
+            Ok(()) => {}
+            Err(Broken::Sink(why)) => return Err(Stop::Client(why)),
+            Err(Broken::TooLong) => return Err(Stop::Client("the body is longer than allowed".to_owned())),
+            Err(Broken::Source(why)) => {
+                download.sink.abort();
+                return Err(Stop::Backend(why));
+            }
+            Err(Broken::Malformed(why)) => {
+                download.sink.abort();
+                return Err(Stop::Backend(why.to_owned()));
+            }
+        }
+        if reusable && upload.is_complete() {
+            lease.keep();
+        }
+        Ok(if !upload.is_complete() || !self.reply.keeps() {
+            After::Close
+        } else {
+            After::Keep
+        })
+    }
+
+    /// Moves both bodies until the response is complete.
+    async fn drive(&mut self, upload: &mut Upload, download: &mut Pump) -> Result<(), Broken> {
+        let buffers = &self.visit.worker().buffers;
+        let life = self.life;
+        let both = poll_fn(|cx| {
+            if upload.outcome.is_none()
+                && let Poll::Ready(outcome) = upload.pump.poll(cx, buffers, life)
+            {
+                if let Err(Broken::Source(why)) = &outcome {
+                    return Poll::Ready(Err(Broken::Sink(why.clone())));
+                }
+                upload.outcome = Some(outcome);
+            }
+            download.poll(cx, buffers, life)
+        });
+        match life.unless_over(both).await {
+            Ok(outcome) => outcome,
+            Err(Over) => Err(Broken::Source("nothing moved within the idle timeout".to_owned())),
+        }
+    }
+
+    /// The endpoint speaks another protocol from now on.
+    async fn upgrade(&mut self, response: Response, up: Pump, lease: Lease) -> Result<After, Stop> {
+        self.entry.status = Some(StatusCode::SWITCHING_PROTOCOLS);
+        self.entry.answered();
+        let protocol = self
+            .request
+            .upgrade
+            .clone()
+            .unwrap_or(header::HeaderValue::from_static("websocket"));
+        let mut headers = response.headers;
+        tunnel::accept(&mut headers, &self.request, &lease.link(), &self.reply);
+        let sink = self
+            .reply
+            .begin(Begin {
+                status: response.status,
+                headers,
+                size: Size::Unknown,
+                told_length: None,
+                upgrade: Some(&protocol),
+            })
+            .map_err(Stop::Client)?;
+        let (conn, backend) = match (&self.reply, lease.link()) {
+            (Reply::H1 { conn, .. }, Link::H1(backend)) => (Rc::clone(conn), backend),
+            _ => return self.carry(up, response.body, sink, lease).await,
+        };
+        drop((sink, up, response.body));
+        conn.flush()
+            .await
+            .map_err(|error| Stop::Client(error.to_string()))?;
+        drop(conn);
+        self.entry.ends("upgraded", None);
+        drop(backend);
+        Ok(After::Tunnel(Box::new(Tunnel { lease })))
+    }
+
+    /// Carries what follows an upgrade where HTTP/2 is on one side.
+    async fn carry(&mut self, up: Pump, down: Source, sink: Sink, lease: Lease) -> Result<After, Stop> {
+        let source = match &self.reply {
+            Reply::H1 { conn, .. } => Source::h1(conn, super::head::Framing::Close),
+            Reply::H2 { .. } => up.source,
+        };
+        let down = match (down, lease.link()) {
+            (_, Link::H1(conn)) => Source::h1(&conn, super::head::Framing::Close),
+            (down, Link::H2(_)) => down,
+        };
+        let sink_up = match lease.link() {
+            Link::H1(conn) => Sink::h1(&conn, super::body::Writer::Close),
+            Link::H2(_) => up.sink,
+        };
+        let mut upload = Upload {
+            pump: Pump::new(source, sink_up, None),
+            outcome: None,
+        };
+        let mut download = Pump::new(down, sink, None);
+        let outcome = self.drive(&mut upload, &mut download).await;
+        (self.entry.up, self.entry.down) = (upload.pump.moved, download.moved);
+        self.entry
+            .ends("upgraded", outcome.err().map(|broken| format!("{broken:?}")));
+        Ok(After::Close)
+    }
+
+    async fn flush(&self, sink: &mut Sink) -> Result<(), Stop> {
+        let flushed = self.life.unless_over(poll_fn(|cx| sink.poll_flush(cx))).await;
+        match flushed {
+            Ok(_) => Ok(()),
+            Err(Over) => Err(Answer::gateway_timeout().into()),
+        }
+    }
+
+    /// Writes what is gathered for the client; whether that works is found out by the response.
+    async fn flush_reply(&self) {
+        if let Reply::H1 { conn, .. } = &self.reply {
+            let _ = self.life.unless_over(conn.flush()).await;
+        }
+    }
+}
+
+/// What `future` gives, unless the client takes its request back first.
+async fn unless_gone<T>(reply: &mut Reply, life: &Life, future: impl Future<Output = T>) -> Result<T, Stop> {
+    let mut future = std::pin::pin!(future);
+    let both = poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        reply.poll_gone(cx).map(|why| Err(Stop::Client(why)))
+    });
+    match life.unless_over(both).await {
+        Ok(output) => output,
+        Err(Over) => Err(Answer::gateway_timeout().into()),
+    }
+}

@@ -1,0 +1,174 @@
+//! Clients that speak HTTP/1. In: their connection. Out: one request after the other, and a connection that ends in order.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::answer::Answer;
+use super::body::Source;
+use super::conn::Conn;
+use super::exchange::{After, Exchange};
+use super::head::{self, Bad, RequestHead};
+use super::life::{Life, Over, Phase};
+use super::log::Entry;
+use super::reply::Reply;
+use super::request::Request;
+use super::{Visit, tunnel};
+use crate::relay::Relay;
+
+/// How long a client whose connection we end may take to read what we said last.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What came next on a connection.
+enum Next {
+    Request(RequestHead),
+    /// Nothing: it is over.
+    End,
+    /// Something that is no request, or not in time.
+    Refuse(Answer),
+}
+
+/// Serves requests until the connection ends, or belongs to an endpoint.
+pub(super) async fn serve(visit: Visit, conn: Conn) -> Option<Relay> {
+    let conn = Rc::new(conn);
+    let after = {
+        let worker = Rc::clone(visit.worker());
+        let route = visit.listener.route();
+        let limits = route.listener();
+        let member = worker
+            .lives
+            .join(Phase::Head, limits.idle_timeout, limits.handshake_timeout);
+        drop(route);
+        let after = requests(&visit, &conn, &member.life).await;
+        if matches!(after, After::Close) {
+            let lingered = worker.alarms.within(LINGER, conn.linger(&worker.buffers)).await;
+            drop(lingered);
+        }
+        after
+    };
+    match after {
+        After::Tunnel(tunnel) => tunnel::relay(*tunnel, conn, visit),
+        After::Keep | After::Close | After::Drop => None,
+    }
+}
+
+async fn requests(visit: &Visit, conn: &Rc<Conn>, life: &Life) -> After {
+    loop {
+        let route = visit.listener.route();
+        let listener = route.listener();
+        life.limit(listener.idle_timeout, listener.handshake_timeout);
+        let limit = listener.http.max_head_bytes as usize;
+        drop(route);
+        let head = match next(visit, conn, life, limit).await {
+            Next::Request(head) => head,
+            Next::End => return After::Drop,
+            Next::Refuse(answer) => return refuse(visit, conn, life, answer).await,
+        };
+        let mut reply = Reply::H1 {
+            conn: Rc::clone(conn),
+            is_10: head.is_10,
+            keeps: stays(&head) && !visit.worker().lives.is_leaving(),
+            head: head.method == http::Method::HEAD,
+        };
+        let body = Source::h1(conn, head.framing);
+        let request = match Request::from_h1(head) {
+            Ok(request) => request,
+            Err(bad) => {
+                reply.close_after();
+                return refuse(visit, conn, life, Answer::bad(bad)).await;
+            }
+        };
+        let exchange = Exchange {
+            visit,
+            life,
+            entry: Entry::new(&request),
+            request,
+            reply,
+        };
+        match exchange.run(body).await {
+            After::Keep => conn.rest(),
+            after => return after,
+        }
+    }
+}
+
+/// Waits for a request's head.
+async fn next(visit: &Visit, conn: &Conn, life: &Life, limit: usize) -> Next {
+    let worker = visit.worker();
+    loop {
+        let taken = head::take_request(&mut conn.input.borrow_mut(), limit);
+        match taken {
+            Ok(Some(head)) => {
+                life.enter(Phase::Open);
+                life.moves();
+                return Next::Request(head);
+            }
+            Ok(None) => {}
+            Err(bad) => return Next::Refuse(Answer::bad(bad)),
+        }
+        let begun = !conn.input.borrow().is_empty();
+        if begun {
+            life.enter(Phase::Head);
+        } else if worker.lives.is_leaving() {
+            return Next::End;
+        }
+        let read = poll_fn(|cx| {
+            if let Poll::Ready(read) = conn.poll_fill(cx, &worker.buffers) {
+                return Poll::Ready(Some(read));
+            }
+            // Whoever has not begun a request is not waited for while we leave.
+            if !begun && worker.lives.is_leaving() {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            }
+        });
+        match life.unless_over(read).await {
+            Ok(Some(Ok(count))) if count > 0 => life.moves(),
+            Ok(Some(Ok(_))) if begun => {
+                return Next::Refuse(Answer::bad(Bad::request("it ends in the middle of a head")));
+            }
+            Err(Over) if begun => return Next::Refuse(Answer::too_slow()),
+            // Who has said nothing is told nothing.
+            Ok(_) | Err(Over) => return Next::End,
+        }
+    }
+}
+
+/// Whether the client wants to ask more on this connection (RFC 9112 §9.3).
+fn stays(head: &RequestHead) -> bool {
+    let says = |wanted: &[u8]| {
+        head.headers
+            .get_all(http::header::CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
+    };
+    if head.is_10 {
+        says(b"keep-alive") && !says(b"close")
+    } else {
+        !says(b"close")
+    }
+}
+
+/// Answers what is no request, then ends the connection: where the next one begins is not known.
+async fn refuse(visit: &Visit, conn: &Rc<Conn>, life: &Life, answer: Answer) -> After {
+    let mut reply = Reply::H1 {
+        conn: Rc::clone(conn),
+        is_10: false,
+        keeps: false,
+        head: false,
+    };
+    visit.note_refused(&answer);
+    life.extend();
+    let Ok((source, sink)) = reply.answer(&answer) else {
+        return After::Drop;
+    };
+    let mut pump = super::body::Pump::new(source, sink, None);
+    let buffers = &visit.worker().buffers;
+    match life.unless_over(poll_fn(|cx| pump.poll(cx, buffers, life))).await {
+        Ok(Ok(())) => After::Close,
+        _ => After::Drop,
+    }
+}
