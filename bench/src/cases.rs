@@ -3,15 +3,23 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
+use crate::load::exchange::{Exchange, Plan, Speech, Then};
+use crate::load::wire::Tls;
 use crate::load::{Driver, LoadError, Traffic};
 use crate::options::Options;
 use crate::proxies::Running;
 use crate::stop::Stop;
+use crate::tls::Trust;
 
+mod http2_request;
+mod http_request;
 mod tcp_connection;
 mod tcp_gigabyte;
 mod tcp_idle_memory;
 mod tcp_request;
+mod tls_gigabyte;
+mod tls_handshake;
+mod tls_resume;
 
 /// One kind of cost.
 #[derive(Debug)]
@@ -22,8 +30,21 @@ pub struct Case {
     pub unit: &'static str,
     /// One line for the table's reader.
     pub about: &'static str,
+    /// What the proxy speaks towards its clients.
+    pub front: Front,
     /// Measures it once.
     pub measure: fn(&Subject<'_>) -> Result<Sample, LoadError>,
+}
+
+/// What a proxy speaks towards its clients; each has a configuration of its own. Towards the backend it is never TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Front {
+    /// TCP, whatever it carries.
+    Tcp,
+    /// HTTP/1.1 and HTTP/2, in the clear.
+    Http,
+    /// TLS, whatever it carries.
+    Tls,
 }
 
 /// What a case needs: a proxy that was started for it alone, and the means to put load on it.
@@ -31,6 +52,8 @@ pub struct Case {
 pub struct Subject<'a> {
     /// The proxy.
     pub running: &'a Running,
+    /// The certificate that the proxy serves.
+    pub trust: &'a Trust,
     /// The backend's listener.
     pub backend: &'a TcpListener,
     /// How and how long.
@@ -51,11 +74,16 @@ pub struct Sample {
 }
 
 /// All cases, in the order they are measured and printed.
-pub const ALL: [Case; 4] = [
+pub const ALL: [Case; 9] = [
     tcp_request::CASE,
     tcp_connection::CASE,
     tcp_gigabyte::CASE,
     tcp_idle_memory::CASE,
+    http_request::CASE,
+    http2_request::CASE,
+    tls_handshake::CASE,
+    tls_resume::CASE,
+    tls_gigabyte::CASE,
 ];
 
 /// The case of this name.
@@ -64,6 +92,18 @@ pub fn find(name: &str) -> Result<&'static Case, String> {
     ALL.iter()
         .find(|case| case.name == name)
         .ok_or_else(|| format!("one of {}", names.join(", ")))
+}
+
+/// The CPU time of a connection with TLS, as `tcp-connection` is in the clear.
+fn secure_connection(subject: &Subject<'_>, resume: bool) -> Result<Sample, LoadError> {
+    let plan = Plan {
+        target: subject.running.address(),
+        clients: 64,
+        speech: Speech::Opaque(100, 200),
+        then: Then::Reopen,
+    };
+    let wire = Tls::new(subject.trust.clone(), resume);
+    cpu_cost(subject, Exchange::over(wire, plan, subject.backend), 1e6)
 }
 
 /// The CPU time that one unit of work costs while the traffic saturates the proxy. `scale` is the case's unit of cost in

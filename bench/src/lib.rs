@@ -12,3 +12,4 @@ pub mod proxies;
 pub mod report;
 pub mod rounds;
 pub mod stop;
+pub mod tls;

@@ -1,5 +1,6 @@
 //! The load generator: clients and backend in one thread around one epoll instance, so that a single core is enough to
-//! keep the proxy's core busy. [`exchange`] speaks request and response, [`stream`] moves bulk data.
+//! keep the proxy's core busy. [`exchange`] speaks request and response, [`http2`] many of them at once, [`stream`] moves
+//! bulk data; clients speak through a [`wire`].
 //!
 //! Every byte that comes through is compared with what was sent, and any failed connection fails the measurement: a
 //! proxy that loses data is not fast.
@@ -13,9 +14,14 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::stop::{Stop, Stopped};
 
+mod backend;
 pub mod exchange;
+pub mod http2;
+mod message;
+mod records;
 pub mod socket;
 pub mod stream;
+pub mod wire;
 
 /// Token of the backend's listener; connections have small ones.
 pub(crate) const LISTENER: usize = usize::MAX;
@@ -56,12 +62,23 @@ pub enum LoadError {
         /// What should have been.
         wanted: u64,
     },
+    /// TLS failed.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// HTTP/2 went otherwise than it should.
+    #[error("HTTP/2: {0}")]
+    Http2(String),
     /// The kernel refuses to say what a process cost.
     #[error("reading the proxy's cost: {0}")]
     Measure(#[from] io::Error),
 }
 
 impl LoadError {
+    /// For `map_err`: TLS failed.
+    pub(crate) fn tls(error: impl std::fmt::Display) -> Self {
+        Self::Tls(error.to_string())
+    }
+
     /// For `map_err`: says what was tried.
     pub(crate) fn system(doing: &'static str) -> impl Fn(Errno) -> Self {
         move |errno| Self::System { doing, errno }

@@ -31,7 +31,7 @@ pub struct Options {
     #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u32).range(100..=9000))]
     pub idle: u32,
     /// The run may take this long altogether, in seconds
-    #[arg(long, default_value_t = 360.0, value_parser = seconds)]
+    #[arg(long, default_value_t = 1200.0, value_parser = seconds)]
     pub limit: f64,
     /// Core that the proxy runs on
     #[arg(long, default_value_t = 0)]
@@ -66,6 +66,11 @@ impl Options {
     /// Whether this is the whole measurement. Any other result must not take the place of a whole one.
     pub fn is_full(&self) -> bool {
         self.case.is_empty() && self.only.is_empty() && self.rounds >= FULL_ROUNDS
+    }
+
+    /// The folder with the certificate that the proxies serve.
+    pub fn tls(&self) -> PathBuf {
+        self.here.join(".cache/tls")
     }
 
     /// The measured window of a CPU case.

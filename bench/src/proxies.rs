@@ -12,11 +12,14 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::load::exchange::{Exchange, Plan, Then};
+use crate::cases::Front;
+use crate::load::exchange::{Exchange, Plan, Speech, Then};
+use crate::load::wire::Tls;
 use crate::load::{Driver, LoadError};
 use crate::measure::Processes;
 use crate::options::Options;
 use crate::stop::{Stop, Stopped};
+use crate::tls::Trust;
 
 /// Where the backend listens; the proxies' configurations name it.
 pub const BACKEND: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 2600);
@@ -31,10 +34,12 @@ pub struct Proxy {
     pub name: &'static str,
     /// The port that it relays from.
     port: u16,
-    /// Its configuration, below the folder of this crate.
-    config: &'static str,
+    /// Its configurations for each [`Front`], below the folder of this crate.
+    configs: [&'static str; 3],
     /// Arguments that start it in the foreground. `CONFIG` and `FOLDER` stand for paths.
     arguments: &'static [&'static str],
+    /// Further arguments where it serves TLS. `SECRET` stands for a path.
+    tls_arguments: &'static [&'static str],
     /// Arguments that make it say its version.
     version: &'static [&'static str],
 }
@@ -44,7 +49,7 @@ pub const ALL: [Proxy; 4] = [
     Proxy {
         name: OURS,
         port: 2601,
-        config: "switchyard.yaml",
+        configs: ["switchyard.yaml", "switchyard-http.yaml", "switchyard-tls.yaml"],
         arguments: &[
             "run",
             "-f",
@@ -56,26 +61,41 @@ pub const ALL: [Proxy; 4] = [
             "--bind",
             "127.0.0.1",
         ],
+        tls_arguments: &["-f", "SECRET"],
         version: &["--version"],
     },
     Proxy {
         name: "haproxy",
         port: 2611,
-        config: "peers/haproxy.cfg",
+        configs: [
+            "peers/haproxy.cfg",
+            "peers/haproxy-http.cfg",
+            "peers/haproxy-tls.cfg",
+        ],
         arguments: &["-db", "-f", "CONFIG"],
+        tls_arguments: &[],
         version: &["-v"],
     },
     Proxy {
         name: "nginx",
         port: 2621,
-        config: "peers/nginx.conf",
+        configs: [
+            "peers/nginx.conf",
+            "peers/nginx-http.conf",
+            "peers/nginx-tls.conf",
+        ],
         arguments: &["-e", "stderr", "-p", "FOLDER", "-c", "CONFIG"],
+        tls_arguments: &[],
         version: &["-v"],
     },
     Proxy {
         name: "envoy",
         port: 2631,
-        config: "peers/envoy.yaml",
+        configs: [
+            "peers/envoy.yaml",
+            "peers/envoy-http.yaml",
+            "peers/envoy-tls.yaml",
+        ],
         arguments: &[
             "-c",
             "CONFIG",
@@ -85,12 +105,26 @@ pub const ALL: [Proxy; 4] = [
             "--log-level",
             "error",
         ],
+        tls_arguments: &[],
         version: &["--version"],
     },
 ];
 
 /// The name of the proxy that the others are compared with.
 pub const OURS: &str = "switchyard";
+
+/// What all proxies meet.
+#[derive(Debug, Clone, Copy)]
+pub struct Ground<'a> {
+    /// How and how long.
+    pub options: &'a Options,
+    /// The backend's listener.
+    pub backend: &'a TcpListener,
+    /// The certificate that they serve.
+    pub trust: &'a Trust,
+    /// When to give up.
+    pub stop: &'a Stop,
+}
 
 /// Why a proxy does not run.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +177,7 @@ pub enum StartError {
 pub struct Running {
     /// Which proxy this is.
     pub proxy: &'static Proxy,
+    front: Front,
     child: Child,
     log: PathBuf,
 }
@@ -177,13 +212,9 @@ impl Proxy {
             .ok_or_else(|| failed(io::Error::other("it does not say its version")))
     }
 
-    /// Starts the program on its core and waits until it relays.
-    pub fn start(
-        &'static self,
-        options: &Options,
-        backend: &TcpListener,
-        stop: &Stop,
-    ) -> Result<Running, StartError> {
+    /// Starts the program on its core, with its configuration for `front`, and waits until it relays.
+    pub fn start(&'static self, front: Front, ground: &Ground<'_>) -> Result<Running, StartError> {
+        let options = ground.options;
         let folder = options.here.join(".cache/run").join(self.name);
         let log = folder.join("log");
         let in_folder = |source| StartError::Folder {
@@ -199,7 +230,7 @@ impl Proxy {
             .arg("-c")
             .arg(options.proxy_core.to_string())
             .arg(&program)
-            .args(self.arguments(&absolute(&options.here.join(self.config)), &absolute(&folder)))
+            .args(self.arguments(front, options, &folder))
             .current_dir(&folder)
             .stdin(Stdio::null())
             .stdout(output)
@@ -213,10 +244,11 @@ impl Proxy {
             })?;
         let mut running = Running {
             proxy: self,
+            front,
             child,
             log,
         };
-        running.wait_until_ready(backend, stop)?;
+        running.wait_until_ready(ground)?;
         Ok(running)
     }
 
@@ -228,13 +260,20 @@ impl Proxy {
         })
     }
 
-    fn arguments(&self, config: &Path, folder: &Path) -> Vec<OsString> {
+    fn arguments(&self, front: Front, options: &Options, folder: &Path) -> Vec<OsString> {
+        let config = self.configs[front as usize];
         let fill = |argument: &&str| match *argument {
-            "CONFIG" => config.into(),
-            "FOLDER" => folder.into(),
+            "CONFIG" => absolute(&options.here.join(config)).into(),
+            "FOLDER" => absolute(folder).into(),
+            "SECRET" => absolute(&options.tls().join("secret.yaml")).into(),
             other => other.into(),
         };
-        self.arguments.iter().map(fill).collect()
+        let further = if front == Front::Tls {
+            self.tls_arguments
+        } else {
+            &[]
+        };
+        self.arguments.iter().chain(further).map(fill).collect()
     }
 }
 
@@ -254,19 +293,10 @@ impl Running {
     }
 
     /// Ready is who has relayed a request and its response.
-    fn wait_until_ready(&mut self, backend: &TcpListener, stop: &Stop) -> Result<(), StartError> {
-        let plan = Plan {
-            target: self.address(),
-            clients: 1,
-            request: 1,
-            response: 1,
-            then: Then::Hold,
-        };
+    fn wait_until_ready(&mut self, ground: &Ground<'_>) -> Result<(), StartError> {
         let deadline = Instant::now() + START;
         loop {
-            let attempt = Driver::start(Exchange::new(plan, backend), stop)
-                .and_then(|mut driver| driver.run_until(1, Duration::from_secs(1)));
-            let last = match attempt {
+            let last = match self.try_once(ground) {
                 Ok(()) => return Ok(()),
                 Err(LoadError::Stopped(stopped)) => return Err(stopped.into()),
                 Err(error) => error,
@@ -286,7 +316,30 @@ impl Running {
                     log: self.last_words(),
                 });
             }
-            stop.wait(Duration::from_millis(10))?;
+            ground.stop.wait(Duration::from_millis(10))?;
+        }
+    }
+
+    fn try_once(&self, ground: &Ground<'_>) -> Result<(), LoadError> {
+        let &Ground {
+            backend, stop, trust, ..
+        } = ground;
+        let speech = match self.front {
+            Front::Http => Speech::Http(1),
+            Front::Tcp | Front::Tls => Speech::Opaque(1, 1),
+        };
+        let plan = Plan {
+            target: self.address(),
+            clients: 1,
+            speech,
+            then: Then::Hold,
+        };
+        let at_most = Duration::from_secs(1);
+        if self.front == Front::Tls {
+            let wire = Tls::new(trust.clone(), false);
+            Driver::start(Exchange::over(wire, plan, backend), stop)?.run_until(1, at_most)
+        } else {
+            Driver::start(Exchange::new(plan, backend), stop)?.run_until(1, at_most)
         }
     }
 
@@ -318,13 +371,14 @@ mod tests {
     fn configurations_name_the_ports_that_are_used() {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         for proxy in &ALL {
-            let config = fs::read_to_string(here.join(proxy.config)).unwrap();
-            for port in [proxy.port, BACKEND.port()] {
-                assert!(
-                    config.contains(&port.to_string()),
-                    "{} does not name port {port}",
-                    proxy.config
-                );
+            for name in proxy.configs {
+                let config = fs::read_to_string(here.join(name)).unwrap();
+                for port in [proxy.port, BACKEND.port()] {
+                    assert!(
+                        config.contains(&port.to_string()),
+                        "{name} does not name port {port}"
+                    );
+                }
             }
         }
     }

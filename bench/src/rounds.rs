@@ -11,9 +11,10 @@ use nix::unistd::Pid;
 use crate::cases::{Case, Sample, Subject};
 use crate::load::socket;
 use crate::options::Options;
-use crate::proxies::{BACKEND, Proxy};
+use crate::proxies::{BACKEND, Ground, Proxy};
 use crate::report::{Machine, Measured, Report};
 use crate::stop::Stop;
+use crate::tls;
 
 /// Descriptors for every process: enough for the idle connections, and the same on every machine.
 const DESCRIPTORS: u64 = 20_000;
@@ -25,6 +26,13 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let backend = socket::listen(BACKEND)
         .map_err(|errno| format!("the backend cannot listen on {BACKEND}: {errno}"))?;
     backend.set_nonblocking(true)?;
+    let trust = tls::issue(&options.tls())?;
+    let ground = Ground {
+        options,
+        backend: &backend,
+        trust: &trust,
+        stop: &stop,
+    };
 
     let mut versions = Vec::new();
     for proxy in options.proxies() {
@@ -37,9 +45,10 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
     for round in 1..=options.rounds {
         let outcome = one_round(options, round, &mut report, |proxy, case| {
-            let running = proxy.start(options, &backend, &stop)?;
+            let running = proxy.start(case.front, &ground)?;
             let subject = Subject {
                 running: &running,
+                trust: &trust,
                 backend: &backend,
                 options,
                 stop: &stop,

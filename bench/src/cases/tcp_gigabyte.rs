@@ -1,6 +1,6 @@
 //! CPU time per gigabyte (10⁹ bytes) relayed, half of it in each direction.
 
-use super::{Case, Sample, Subject, cpu_cost};
+use super::{Case, Front, Sample, Subject, cpu_cost};
 use crate::load::LoadError;
 use crate::load::stream::{Plan, Stream};
 
@@ -8,6 +8,7 @@ pub(super) const CASE: Case = Case {
     name: "tcp-gigabyte",
     unit: "s/GB",
     about: "CPU per 10⁹ bytes, on 2 connections downwards and 2 upwards at once",
+    front: Front::Tcp,
     measure,
 };
 
@@ -15,6 +16,7 @@ fn measure(subject: &Subject<'_>) -> Result<Sample, LoadError> {
     let plan = Plan {
         target: subject.running.address(),
         each_way: 2,
+        tls: None,
     };
     cpu_cost(subject, Stream::new(plan, subject.backend), 1e9)
 }

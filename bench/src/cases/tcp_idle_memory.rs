@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Case, Sample, Subject};
-use crate::load::exchange::{Exchange, Plan, Then};
+use super::{Case, Front, Sample, Subject};
+use crate::load::exchange::{Exchange, Plan, Speech, Then};
 use crate::load::{Driver, LoadError, Traffic};
 use crate::measure::{Memory, Processes};
 
@@ -12,6 +12,7 @@ pub(super) const CASE: Case = Case {
     name: "tcp-idle-memory",
     unit: "B/connection",
     about: "growth of the proportional set size per idle connection that has carried one byte each way",
+    front: Front::Tcp,
     measure,
 };
 
@@ -24,8 +25,7 @@ fn measure(subject: &Subject<'_>) -> Result<Sample, LoadError> {
     let plan = Plan {
         target: subject.running.address(),
         clients: 0,
-        request: 1,
-        response: 1,
+        speech: Speech::Opaque(1, 1),
         then: Then::Hold,
     };
     let mut nobody = Driver::start(Exchange::new(plan, subject.backend), subject.stop)?;

@@ -1,13 +1,14 @@
 //! CPU time per request and response on connections that stay open.
 
-use super::{Case, Sample, Subject, cpu_cost};
+use super::{Case, Front, Sample, Subject, cpu_cost};
 use crate::load::LoadError;
-use crate::load::exchange::{Exchange, Plan, Then};
+use crate::load::exchange::{Exchange, Plan, Speech, Then};
 
 pub(super) const CASE: Case = Case {
     name: "tcp-request",
     unit: "µs/request",
     about: "CPU per request (100 B there, 200 B back) on 64 connections that stay open",
+    front: Front::Tcp,
     measure,
 };
 
@@ -16,8 +17,7 @@ fn measure(subject: &Subject<'_>) -> Result<Sample, LoadError> {
     let plan = Plan {
         target,
         clients: 64,
-        request: 100,
-        response: 200,
+        speech: Speech::Opaque(100, 200),
         then: Then::Repeat,
     };
     cpu_cost(subject, Exchange::new(plan, subject.backend), 1e6)

@@ -1,18 +1,22 @@
-//! Request and response: each client sends a request of fixed length, the backend answers with a response of fixed
-//! length. Work is counted in responses that arrived complete and correct.
+//! Request and response: each client sends a request, the backend answers with a response. Work is counted in responses
+//! that arrived complete and correct.
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::fd::OwnedFd;
 
-use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
 use slab::Slab;
 
+use super::backend::Backend;
+use super::message::{self, Message, Progress, take_in};
 use super::socket::{self, Received};
-use super::{LISTENER, LoadError, Poller, Traffic};
+use super::wire::{Plain, Wire};
+use super::{LoadError, Poller, Traffic};
 
 /// Connections opened but not yet answered: no more than this at a time.
 const OPENING: u32 = 128;
+/// Longer than any response.
+const ROOM: usize = 16 * 1024;
 
 /// What a client does once its response is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +29,15 @@ pub enum Then {
     Hold,
 }
 
+/// What requests and responses are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speech {
+    /// So many opaque bytes there, so many back.
+    Opaque(usize, usize),
+    /// HTTP/1.1: a GET, and a response whose body has so many bytes.
+    Http(usize),
+}
+
 /// What the clients do.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
@@ -32,54 +45,66 @@ pub struct Plan {
     pub target: SocketAddrV4,
     /// Clients, each with one connection at a time.
     pub clients: u32,
-    /// Bytes of a request.
-    pub request: usize,
-    /// Bytes of a response.
-    pub response: usize,
+    /// What they say and hear.
+    pub speech: Speech,
     /// What follows a response.
     pub then: Then,
 }
 
 /// Clients and backend.
 #[derive(Debug)]
-pub struct Exchange<'a> {
+pub struct Exchange<'a, W: Wire = Plain> {
     plan: Plan,
-    listener: &'a TcpListener,
-    connections: Slab<Connection>,
+    wire: W,
+    backend: Backend<'a>,
+    clients: Slab<Client<W::Session>>,
     request: Vec<u8>,
-    response: Vec<u8>,
+    response: Message,
     scratch: Vec<u8>,
     opened: u32,
-    accepted: u64,
     done: u64,
 }
 
 #[derive(Debug)]
-struct Connection {
+struct Client<S> {
     fd: OwnedFd,
-    /// Bytes of the current request (at the backend) or response (at a client) that have come.
-    got: usize,
-    end: End,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum End {
-    Client { source: Ipv4Addr, unsent: bool },
-    Backend,
+    number: u32,
+    session: S,
+    unsent: bool,
+    /// What has come of the current response.
+    partial: Vec<u8>,
 }
 
 impl<'a> Exchange<'a> {
-    /// Nothing is opened yet.
+    /// In the clear. Nothing is opened yet.
     pub fn new(plan: Plan, listener: &'a TcpListener) -> Self {
+        Self::over(Plain, plan, listener)
+    }
+}
+
+impl<'a, W: Wire> Exchange<'a, W> {
+    /// Clients that speak through `wire`. Nothing is opened yet.
+    pub fn over(wire: W, plan: Plan, listener: &'a TcpListener) -> Self {
+        let (request, answer) = match plan.speech {
+            Speech::Opaque(there, back) => (message::pattern(there, 3), message::pattern(back, 5)),
+            Speech::Http(body) => (
+                message::http_request(),
+                message::http_response(&message::pattern(body, 5)),
+            ),
+        };
+        let (at_backend, response) = match plan.speech {
+            Speech::Opaque(..) => (Message::Exact(request.clone()), Message::Exact(answer.clone())),
+            Speech::Http(body) => (Message::Request, Message::Response(message::pattern(body, 5))),
+        };
         Self {
             plan,
-            listener,
-            connections: Slab::new(),
-            request: message(plan.request, 3),
-            response: message(plan.response, 5),
-            scratch: vec![0; plan.request.max(plan.response) + 1],
+            wire,
+            backend: Backend::new(listener, at_backend, answer),
+            clients: Slab::new(),
+            request,
+            response,
+            scratch: vec![0; ROOM],
             opened: 0,
-            accepted: 0,
             done: 0,
         }
     }
@@ -88,120 +113,78 @@ impl<'a> Exchange<'a> {
         if self.opened == self.plan.clients {
             return Ok(());
         }
-        // Many addresses, so that no client runs out of ports.
-        let [_, high, middle, low] = self.opened.to_be_bytes();
         self.opened += 1;
-        self.open(poller, Ipv4Addr::new(127, 1 + high, middle, low | 1))
+        self.open(poller, self.opened - 1)
     }
 
-    fn open(&mut self, poller: &Poller, source: Ipv4Addr) -> Result<(), LoadError> {
-        let fd = socket::connect(source, self.plan.target)?;
-        let key = self.connections.insert(Connection {
-            fd,
-            got: 0,
-            end: End::Client { source, unsent: true },
-        });
+    fn open(&mut self, poller: &Poller, number: u32) -> Result<(), LoadError> {
+        // Many addresses, so that no client runs out of ports.
+        let [_, high, middle, low] = number.to_be_bytes();
+        let source = Ipv4Addr::new(127, 1 + high, middle, low | 1);
+        let client = Client {
+            fd: socket::connect(source, self.plan.target)?,
+            number,
+            session: self.wire.session(number)?,
+            unsent: true,
+            partial: Vec::new(),
+        };
+        let key = self.clients.insert(client);
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-        poller.add(&self.connections[key].fd, key, flags)?;
+        poller.add(&self.clients[key].fd, key, flags)?;
         // On loopback the connection is often established by now: one trip through epoll less.
         self.request_sent(key).map(|_| ())
     }
 
     /// Whether the client has sent its request, which this tries.
     fn request_sent(&mut self, key: usize) -> Result<bool, LoadError> {
-        let Some(Connection {
-            fd,
-            end: End::Client { unsent, .. },
-            ..
-        }) = self.connections.get_mut(key)
-        else {
+        let Some(client) = self.clients.get_mut(key) else {
             return Ok(false);
         };
-        if *unsent && send_whole(fd, &self.request, "sending a request")? {
-            *unsent = false;
+        if client.unsent && self.wire.send(&mut client.session, &client.fd, &self.request)? {
+            client.unsent = false;
         }
-        Ok(!*unsent)
+        Ok(!client.unsent)
     }
 
-    fn client_ready(&mut self, poller: &Poller, key: usize, source: Ipv4Addr) -> Result<(), LoadError> {
+    fn client_ready(&mut self, poller: &Poller, key: usize) -> Result<(), LoadError> {
         if !self.request_sent(key)? {
             return Ok(());
         }
-        let client = &mut self.connections[key];
-        match socket::receive(&client.fd, &mut self.scratch)
-            .map_err(LoadError::system("receiving a response"))?
+        let client = &mut self.clients[key];
+        let came = match self
+            .wire
+            .receive(&mut client.session, &client.fd, &mut self.scratch)?
         {
             Received::Nothing => return Ok(()),
             Received::Closed => return Err(LoadError::Closed { end: "client" }),
-            Received::Bytes(count) => {
-                if !client.complete(&self.scratch[..count], &self.response, "client")? {
-                    return Ok(());
-                }
-            }
+            Received::Bytes(count) => &self.scratch[..count],
+        };
+        match take_in(&mut client.partial, came, |bytes| self.response.progress(bytes)) {
+            Some(Progress::Complete) => {}
+            Some(Progress::Partial) => return Ok(()),
+            None => return Err(LoadError::Corrupt { end: "client" }),
         }
         self.done += 1;
         match self.plan.then {
             Then::Repeat => {
-                client.end = End::Client { source, unsent: true };
+                client.unsent = true;
                 self.request_sent(key)?;
             }
             Then::Reopen => {
-                self.connections.remove(key);
-                self.open(poller, source)?;
+                let mut client = self.clients.remove(key);
+                self.wire.close(&mut client.session, &client.fd)?;
+                drop(client.fd);
+                self.open(poller, client.number)?;
             }
             Then::Hold => {}
         }
         self.open_next(poller)
     }
-
-    fn backend_ready(&mut self, key: usize, ending: bool) -> Result<(), LoadError> {
-        loop {
-            let backend = &mut self.connections[key];
-            match socket::receive(&backend.fd, &mut self.scratch) {
-                // HAProxy's monitor ends its connections with a reset, which is no client's connection.
-                Ok(Received::Closed) | Err(Errno::ECONNRESET) if backend.got == 0 => {
-                    self.connections.remove(key);
-                    return Ok(());
-                }
-                Ok(Received::Closed) => return Err(LoadError::Closed { end: "backend" }),
-                Ok(Received::Nothing) => return Ok(()),
-                Ok(Received::Bytes(count)) => {
-                    if backend.complete(&self.scratch[..count], &self.request, "backend")? {
-                        send_whole(&backend.fd, &self.response, "sending a response")?;
-                    }
-                }
-                Err(errno) => {
-                    return Err(LoadError::System {
-                        doing: "receiving a request",
-                        errno,
-                    });
-                }
-            }
-            // The edge that tells of the end may be the one that told of the last bytes.
-            if !ending {
-                return Ok(());
-            }
-        }
-    }
-
-    fn accept_all(&mut self, poller: &Poller) -> Result<(), LoadError> {
-        while let Some(fd) = socket::accept(self.listener)? {
-            self.accepted += 1;
-            let key = self.connections.insert(Connection {
-                fd,
-                got: 0,
-                end: End::Backend,
-            });
-            let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
-            poller.add(&self.connections[key].fd, key, flags)?;
-        }
-        Ok(())
-    }
 }
 
-impl Traffic for Exchange<'_> {
+impl<W: Wire> Traffic for Exchange<'_, W> {
     fn start(&mut self, poller: &Poller) -> Result<(), LoadError> {
-        poller.add(self.listener, LISTENER, EpollFlags::EPOLLIN)?;
+        self.backend.start(poller)?;
         for _ in 0..OPENING {
             self.open_next(poller)?;
         }
@@ -209,15 +192,10 @@ impl Traffic for Exchange<'_> {
     }
 
     fn ready(&mut self, poller: &Poller, token: usize, flags: EpollFlags) -> Result<(), LoadError> {
-        if token == LISTENER {
-            return self.accept_all(poller);
+        if self.backend.ready(poller, token, flags)? || !self.clients.contains(token) {
+            return Ok(());
         }
-        let ending = flags.intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
-        match self.connections.get(token).map(|connection| connection.end) {
-            Some(End::Client { source, .. }) => self.client_ready(poller, token, source),
-            Some(End::Backend) => self.backend_ready(token, ending),
-            None => Ok(()),
-        }
+        self.client_ready(poller, token)
     }
 
     fn done(&self) -> u64 {
@@ -225,35 +203,6 @@ impl Traffic for Exchange<'_> {
     }
 
     fn accepted(&self) -> u64 {
-        self.accepted
+        self.backend.accepted()
     }
-}
-
-impl Connection {
-    /// Takes in what came: whether the message is complete now. One that is longer than `expected` is wrong.
-    fn complete(&mut self, came: &[u8], expected: &[u8], end: &'static str) -> Result<bool, LoadError> {
-        let until = self.got + came.len();
-        if expected.get(self.got..until) != Some(came) {
-            return Err(LoadError::Corrupt { end });
-        }
-        let complete = until == expected.len();
-        self.got = if complete { 0 } else { until };
-        Ok(complete)
-    }
-}
-
-/// Sends a message to a socket that has nothing else to send: all of it, or, while it connects, nothing.
-fn send_whole(fd: &OwnedFd, message: &[u8], doing: &'static str) -> Result<bool, LoadError> {
-    match socket::send(fd, message).map_err(LoadError::system(doing))? {
-        0 => Ok(false),
-        sent if sent == message.len() => Ok(true),
-        _ => Err(LoadError::System {
-            doing,
-            errno: Errno::EMSGSIZE,
-        }),
-    }
-}
-
-fn message(length: usize, seed: usize) -> Vec<u8> {
-    (0..length).map(|at| (at * 7 + seed) as u8).collect()
 }

@@ -95,3 +95,15 @@ fn stream_socket() -> nix::Result<OwnedFd> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     socket::socket(AddressFamily::Inet, SockType::Stream, flags, None)
 }
+
+/// Sends a message to a socket that has nothing else to send: all of it, or, while it connects, nothing.
+pub(crate) fn send_whole(fd: &OwnedFd, message: &[u8], doing: &'static str) -> Result<bool, LoadError> {
+    match send(fd, message).map_err(LoadError::system(doing))? {
+        0 => Ok(false),
+        sent if sent == message.len() => Ok(true),
+        _ => Err(LoadError::System {
+            doing,
+            errno: Errno::EMSGSIZE,
+        }),
+    }
+}

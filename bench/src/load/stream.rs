@@ -8,8 +8,11 @@ use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
 use slab::Slab;
 
+use super::records::Records;
 use super::socket::{self, Received};
+use super::wire::handshake;
 use super::{LISTENER, LoadError, Poller, Traffic};
+use crate::tls::Trust;
 
 /// Length after which the data repeats. A prime, so that data lost or moved by any buffer's size is noticed.
 const PERIOD: usize = 65_521;
@@ -24,12 +27,14 @@ const DOWNLOAD: u8 = b'd';
 const UPLOAD: u8 = b'u';
 
 /// What the clients do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// The proxy.
     pub target: SocketAddrV4,
     /// Connections in each direction.
     pub each_way: u8,
+    /// Clients speak TLS; none: in the clear.
+    pub tls: Option<Trust>,
 }
 
 /// Clients and backend.
@@ -49,6 +54,8 @@ struct Connection {
     fd: OwnedFd,
     role: Role,
     end: &'static str,
+    /// A client that speaks TLS.
+    records: Option<Box<Records>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +96,11 @@ impl<'a> Stream<'a> {
         let connection = &mut self.connections[key];
         let before = connection.role;
         let after = match before {
+            _ if connection.records.is_some() => {
+                let (role, received) = connection.sealed_step(&self.data)?;
+                self.done += received as u64;
+                role
+            }
             Role::Asking(wish) => ask(&connection.fd, wish)?,
             Role::Asked => {
                 let Some(role) = answer(&connection.fd)? else {
@@ -130,6 +142,61 @@ impl<'a> Stream<'a> {
     }
 }
 
+impl Connection {
+    /// One step of a client that speaks TLS, and how many bytes of bulk data came with it.
+    fn sealed_step(&mut self, data: &[u8]) -> Result<(Role, usize), LoadError> {
+        let Some(records) = &mut self.records else {
+            return Ok((self.role, 0));
+        };
+        if matches!(self.role, Role::Asking(_) | Role::Sending(_)) {
+            let sent = records
+                .flush(&self.fd)
+                .map_err(LoadError::system("sending bulk data"))?;
+            if !sent {
+                return Ok((self.role, 0));
+            }
+        }
+        Ok(match self.role {
+            Role::Asking(wish) => {
+                records.seal(&[wish])?;
+                let sent = records
+                    .flush(&self.fd)
+                    .map_err(LoadError::system("sending bulk data"))?;
+                match (sent, wish) {
+                    (false, _) => return Err(LoadError::Closed { end: self.end }),
+                    (true, UPLOAD) => (Role::Sending(0), 0),
+                    (true, _) => (Role::Receiving(0, 0), 0),
+                }
+            }
+            Role::Asked => (Role::Asked, 0),
+            Role::Sending(at) => {
+                records.seal(&data[at..at + BLOCK])?;
+                records
+                    .flush(&self.fd)
+                    .map_err(LoadError::system("sending bulk data"))?;
+                (Role::Sending((at + BLOCK) % PERIOD), 0)
+            }
+            Role::Receiving(at, until_comparison) => {
+                let open = until_comparison == 0;
+                let mut position = at;
+                let came = records.receive(&self.fd, open, |text| {
+                    let same = data.get(position..position + text.len()) == Some(text);
+                    position = (position + text.len()) % PERIOD;
+                    same
+                })?;
+                let count = came.ok_or(LoadError::Closed { end: self.end })?;
+                // Tickets, and pieces of a record, are not compared yet.
+                let next = match (open, count) {
+                    (true, 0) => 0,
+                    (true, _) => COMPARE_EVERY - 1,
+                    (false, _) => until_comparison - 1,
+                };
+                (Role::Receiving((at + count) % PERIOD, next), count)
+            }
+        })
+    }
+}
+
 impl Role {
     /// Level-triggered: one block for each event, so that no connection starves another.
     fn waits_for(self) -> EpollFlags {
@@ -146,12 +213,17 @@ impl Traffic for Stream<'_> {
         for number in 0..self.plan.each_way {
             for wish in [DOWNLOAD, UPLOAD] {
                 let fd = socket::connect(Ipv4Addr::new(127, 1, number, 1), self.plan.target)?;
+                let records = match &self.plan.tls {
+                    Some(trust) => Some(Box::new(handshake(trust, &fd)?)),
+                    None => None,
+                };
                 self.insert(
                     poller,
                     Connection {
                         fd,
                         role: Role::Asking(wish),
                         end: "client",
+                        records,
                     },
                 )?;
             }
@@ -169,6 +241,7 @@ impl Traffic for Stream<'_> {
                         fd,
                         role: Role::Asked,
                         end: "backend",
+                        records: None,
                     },
                 )?;
             }

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::thread;
 
-use super::exchange::{Exchange, Then};
+use super::exchange::{Exchange, Speech, Then};
 use super::stream::Stream;
 use super::*;
 
@@ -28,8 +28,7 @@ fn exchange(target: SocketAddrV4, clients: u32, then: Then) -> exchange::Plan {
     exchange::Plan {
         target,
         clients,
-        request: 100,
-        response: 200,
+        speech: Speech::Opaque(100, 200),
         then,
     }
 }
@@ -158,6 +157,7 @@ fn bulk_data_flows_both_ways() {
     let plan = stream::Plan {
         target: address,
         each_way: 2,
+        tls: None,
     };
     let mut driver = Driver::start(Stream::new(plan, &listener), &stop).unwrap();
     driver.run_until(500_000_000, AT_MOST).unwrap();
@@ -173,7 +173,11 @@ fn lost_byte_of_bulk_data_is_noticed() {
         Some(bytes)
     });
     // The relay serves the first connection only: the one that downloads.
-    let plan = stream::Plan { target, each_way: 1 };
+    let plan = stream::Plan {
+        target,
+        each_way: 1,
+        tls: None,
+    };
     let mut driver = Driver::start(Stream::new(plan, &listener), &stop).unwrap();
     let error = driver.run_for(AT_MOST).unwrap_err();
     assert!(matches!(error, LoadError::Corrupt { end: "client" }), "{error}");
