@@ -423,13 +423,9 @@ impl Exchange<'_> {
             Ok(()) => {}
             Err(Broken::Sink(why)) => return Err(Stop::Client(why)),
             Err(Broken::TooLong) => return Err(Stop::Client("the body is longer than allowed".to_owned())),
-            Err(Broken::Source(why)) => {
-                download.sink.abort();
-                return Err(Stop::Backend(why));
-            }
+            Err(Broken::Source(why)) => return Err(self.break_off(&mut download.sink, why).await),
             Err(Broken::Malformed(why)) => {
-                download.sink.abort();
-                return Err(Stop::Backend(why.to_owned()));
+                return Err(self.break_off(&mut download.sink, why.to_owned()).await);
             }
         }
         if reusable && upload.is_complete() {
@@ -440,6 +436,15 @@ impl Exchange<'_> {
         } else {
             After::Keep
         })
+    }
+
+    /// Delivers what the endpoint said before it broke, and lets nobody take it for the whole.
+    async fn break_off(&self, sink: &mut Sink, why: String) -> Stop {
+        self.life.extend();
+        let delivered = self.flush(sink).await;
+        drop(delivered);
+        sink.abort();
+        Stop::Backend(why)
     }
 
     /// Moves both bodies until the response is complete.

@@ -96,7 +96,7 @@ async fn http2(mut stream: Wire, first: &[u8], pass: Pass) -> Result<Rc<Shared>,
     use tokio::io::AsyncWriteExt as _;
     let told = |error: &h2::Error| format!("it does not speak HTTP/2: {error}");
     stream.write_all(first).await.map_err(|error| error.to_string())?;
-    let (send, connection) = h2::client::Builder::new()
+    let (send, mut connection) = h2::client::Builder::new()
         .enable_push(false)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -104,8 +104,9 @@ async fn http2(mut stream: Wire, first: &[u8], pass: Pass) -> Result<Rc<Shared>,
         .handshake::<_, Bytes>(stream)
         .await
         .map_err(|error| told(&error))?;
+    let mut pings = connection.ping_pong().ok_or("its connection cannot be asked")?;
     let shared = Rc::new(Shared {
-        send: RefCell::new(send.clone()),
+        send: RefCell::new(send),
         streams: Cell::new(0),
         closed: Cell::new(false),
     });
@@ -121,7 +122,11 @@ async fn http2(mut stream: Wire, first: &[u8], pass: Pass) -> Result<Rc<Shared>,
         }
         drop(pass);
     });
-    // The peer's settings say how many streams there may be, and whether extended CONNECT is known.
-    send.ready().await.map_err(|error| told(&error))?;
+    // Its settings come before its answer: they say how many streams there may be, and whether extended CONNECT is known. And
+    // a server that does not speak HTTP/2 is found out before a request is lost on it.
+    pings
+        .ping(h2::Ping::opaque())
+        .await
+        .map_err(|error| told(&error))?;
     Ok(shared)
 }

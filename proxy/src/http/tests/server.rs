@@ -46,6 +46,12 @@ impl Site {
         }
     }
 
+    /// Connections that are open.
+    pub(super) fn open(&self) -> usize {
+        let connected = self.connected.lock().unwrap();
+        connected.iter().filter(|task| !task.is_finished()).count()
+    }
+
     /// The heads of all requests so far.
     pub(super) fn heads(&self) -> Vec<String> {
         self.seen
