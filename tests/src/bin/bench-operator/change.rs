@@ -1,7 +1,6 @@
 //! From the API server's answer to in effect. In: proxies that are connected. Out: the time from the moment in which the
 //! answer to a changed chain was read to the moment in which each proxy of its pool had it in effect.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,8 +8,8 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use switchyard_crds::ProxyChain;
+use switchyard_tests::apiserver::Entry;
 use switchyard_tests::eventually::eventually;
-use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -53,6 +52,7 @@ pub fn measure(scene: &Scene, sizes: Sizes, load: Load, report: &mut Report) {
     fleet.forget();
     let api = scene.ground.all::<ProxyChain>();
     let cpu = scene.operator.cpu();
+    let (audit, mark) = (plane.audit(), plane.audit().mark());
     let began = Instant::now();
     // The timed ones are of the first half of all chains, the others of the second: every pool has of both.
     let half = sizes.chains / 2;
@@ -67,27 +67,63 @@ pub fn measure(scene: &Scene, sizes: Sizes, load: Load, report: &mut Report) {
     done.cancel();
     let others = plane.block_on(others).expect("the others are changed");
     let busy = scene.operator.cpu().saturating_sub(cpu).as_secs_f64() / began.elapsed().as_secs_f64();
-    report.spread(&case, lateness(fleet, &changed, sizes.members()), Some(BOUND));
-    if !others.is_empty() {
-        report.count(&case, "others changed", others.len());
+    report.spread(
+        &case,
+        lateness(fleet, &changed.done, sizes.members()),
+        Some(BOUND),
+    );
+    if !others.done.is_empty() {
+        report.count(&case, "others changed", others.done.len());
         let case = format!("{case}: those");
-        report.spread(&case, lateness(fleet, &others, sizes.members()), None);
+        report.spread(&case, lateness(fleet, &others.done, sizes.members()), None);
     }
     report.count(
         &case,
         "operator, percent of one processor",
         (busy * 100.0) as usize,
     );
+    let (status, other) = writes(&audit.writes(&scene.ground.operator_user(), mark));
+    report.count(&case, "status writes of the operator", status);
+    report.count(&case, "other writes of the operator", other);
+    for (whose, failures) in [("timed", changed.failed), ("others", others.failed)] {
+        if let Some(last) = failures.last() {
+            report.count(&case, &format!("changes that failed, {whose}"), failures.len());
+            println!("the last of them: {last}");
+        }
+    }
 }
 
-async fn change_each(api: &Api<ProxyChain>, chains: usize, changes: usize) -> Vec<Changed> {
+/// Of statuses, and all others.
+fn writes(entries: &[Entry]) -> (usize, usize) {
+    let status = |entry: &&Entry| entry.object_ref.subresource == "status";
+    let status = entries.iter().filter(status).count();
+    (status, entries.len() - status)
+}
+
+/// Changes that were made, and why others were not.
+#[derive(Debug, Default)]
+struct Changes {
+    done: Vec<Changed>,
+    failed: Vec<String>,
+}
+
+impl Changes {
+    fn add(&mut self, changed: Result<Changed, kube::Error>) {
+        match changed {
+            Ok(changed) => self.done.push(changed),
+            Err(error) => self.failed.push(error.to_string()),
+        }
+    }
+}
+
+async fn change_each(api: &Api<ProxyChain>, chains: usize, changes: usize) -> Changes {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut changed = Vec::with_capacity(changes);
+    let mut changed = Changes::default();
     for number in 0..changes {
         tick.tick().await;
         // far apart, so that no pool has two in a row
-        changed.push(change(api, number * 7 % chains).await);
+        changed.add(change(api, number * 7 % chains).await);
     }
     changed
 }
@@ -98,33 +134,29 @@ async fn change_others(
     chains: std::ops::Range<usize>,
     each_second: u32,
     done: CancellationToken,
-) -> Vec<Changed> {
-    let all = Arc::new(Mutex::new(Vec::new()));
+) -> Changes {
+    let mut all = Changes::default();
     if each_second == 0 {
-        return Vec::new();
+        return all;
     }
     let mut tick = interval(Duration::from_secs(1) / each_second);
     tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut under_way = JoinSet::new();
     let mut number = 0;
     while done.run_until_cancelled(tick.tick()).await.is_some() {
-        let (api, all) = (api.clone(), Arc::clone(&all));
+        let api = api.clone();
         let chain = chains.start + number * 11 % chains.len();
-        under_way.spawn(async move {
-            let changed = change(&api, chain).await;
-            all.lock().await.push(changed);
-        });
+        under_way.spawn(async move { change(&api, chain).await });
         number += 1;
     }
-    while let Some(ended) = under_way.join_next().await {
-        ended.expect("it is changed");
+    for changed in under_way.join_all().await {
+        all.add(changed);
     }
-    let all = all.lock().await;
-    all.clone()
+    all
 }
 
 /// Gives the chain a time to connect that it has not had yet, which is something that each proxy must take over.
-async fn change(api: &Api<ProxyChain>, chain: usize) -> Changed {
+async fn change(api: &Api<ProxyChain>, chain: usize) -> Result<Changed, kube::Error> {
     static TIME: AtomicUsize = AtomicUsize::new(5001);
     let time = format!("{}ms", TIME.fetch_add(1, Ordering::Relaxed));
     let patch = Patch::Merge(json!({"spec": {"connect": {"timeout": time}}}));
@@ -132,11 +164,11 @@ async fn change(api: &Api<ProxyChain>, chain: usize) -> Changed {
         .patch(&chain_name(chain), &PatchParams::default(), &patch)
         .await;
     let answered = Instant::now();
-    Changed {
+    Ok(Changed {
         chain,
-        generation: answer.expect("it is changed").metadata.generation.expect("one"),
+        generation: answer?.metadata.generation.expect("one"),
         answered,
-    }
+    })
 }
 
 /// A proxy that was there before the answer had been read was there at once.

@@ -57,6 +57,7 @@ pub fn measure(sizes: Sizes, rounds: usize, report: &mut Report) {
         let last = sessions.iter().map(|served| served.at).max();
         let last = last.expect("there are pools") - began;
         report.time(&case, "every snapshot served", last, Some(BOUND));
+        report.time(&case, "the operator's processor time", operator.cpu(), None);
         let_pass(AFTERWARDS);
         memory(&case, &operator, report, Some(MEMORY));
         Ground::stop(&mut operator);

@@ -106,6 +106,11 @@ impl Ground {
         self.discovery.to_string()
     }
 
+    /// As whom the audit log knows the operator.
+    pub fn operator_user(&self) -> String {
+        self.user.name()
+    }
+
     /// Starts the operator; when that was.
     pub fn operator(&self) -> (Program, Instant) {
         let kubeconfig = self.plane.kubeconfig(&self.user);

@@ -12,9 +12,17 @@ use switchyard_tests::eventually::eventually;
 
 use crate::ground::Ground;
 
-/// The newest status of every chain, and when it was seen.
+/// What the watch has seen.
 #[derive(Clone, Default)]
-pub struct Statuses(Arc<Mutex<HashMap<String, (ProxyChainStatus, Instant)>>>);
+pub struct Statuses(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    /// The newest status of every chain, and when it was seen.
+    chains: HashMap<String, (ProxyChainStatus, Instant)>,
+    /// Why the watch was interrupted last.
+    interrupted: Option<String>,
+}
 
 impl Statuses {
     /// Begins to watch.
@@ -23,13 +31,22 @@ impl Statuses {
         let api = ground.all::<ProxyChain>();
         let known = statuses.clone();
         ground.plane.spawn(async move {
-            let mut seen = watcher(api, watcher::Config::default()).applied_objects().boxed();
+            let seen = watcher(api, watcher::Config::default()).default_backoff();
+            let mut seen = seen.applied_objects().boxed();
             while let Some(event) = seen.next().await {
-                let chain = event.expect("the watch goes on");
                 let at = Instant::now();
+                let chain = match event {
+                    Ok(chain) => chain,
+                    // It goes on by itself. What is never seen is missed by whoever awaits it; at the end of a measurement
+                    // the API server stops before its watchers do.
+                    Err(error) => {
+                        known.known().interrupted = Some(error.to_string());
+                        continue;
+                    }
+                };
                 let name = chain.name_any();
                 if let Some(status) = chain.status {
-                    known.known().insert(name, (status, at));
+                    known.known().chains.insert(name, (status, at));
                 }
             }
         });
@@ -46,17 +63,22 @@ impl Statuses {
     ) -> Instant {
         eventually(what, within, || {
             let known = self.known();
-            let (right, wrong): (Vec<_>, Vec<_>) = known.values().partition(|(status, _)| says(status));
+            let (right, wrong): (Vec<_>, Vec<_>) =
+                known.chains.values().partition(|(status, _)| says(status));
             if right.len() >= count {
                 Ok(right.iter().map(|(_, at)| *at).max().expect("there are chains"))
             } else {
                 let example = wrong.first();
-                Err(format!("{} of {count}; for example {example:?}", right.len()))
+                let interrupted = &known.interrupted;
+                Err(format!(
+                    "{} of {count}; for example {example:?}; the watch was interrupted: {interrupted:?}",
+                    right.len()
+                ))
             }
         })
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, (ProxyChainStatus, Instant)>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
