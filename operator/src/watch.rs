@@ -29,6 +29,10 @@ pub use pace::paced;
 use relist::Relist;
 use source::Watched;
 
+/// Objects that the API server is asked for at one time where a watch begins. Most of what a page costs it does not depend on
+/// its size, and pages come one after the other. Of chains this is 8 MB of JSON.
+const PAGE: u32 = 2000;
+
 /// What a watch tells the task that keeps the index.
 #[derive(Debug)]
 pub enum Message {
@@ -40,7 +44,7 @@ pub enum Message {
 
 /// Starts every watch there must be; says how many that are.
 pub fn spawn(context: &Context, counters: &Metrics, to: &mpsc::Sender<Message>, tasks: &mut Tasks) -> usize {
-    let everything = watcher::Config::default;
+    let everything = || watcher::Config::default().page_size(PAGE);
     let of_pools = everything().labels(POOL_LABEL);
     [
         spawn_kind::<DeserializeGuard<ProxyPool>>(context, &everything(), counters, to, tasks),
