@@ -63,6 +63,34 @@ pub fn fold(facts: &Facts<'_>) -> ProxyChainStatus {
     status
 }
 
+/// Whether somebody is about to say more: the newest generation is not compiled, a proxy that is there has neither taken over
+/// what it shall run nor refused it, or most of those who report speak of what they ran before.
+pub fn unanswered(facts: &Facts<'_>) -> bool {
+    let newest = facts.verdict.generation;
+    if facts
+        .chain
+        .metadata
+        .generation
+        .is_some_and(|there| there > newest)
+    {
+        return true;
+    }
+    let Some(version) = facts.version else {
+        return false;
+    };
+    let id = chain_id(&facts.chain.metadata);
+    let tally = tally(facts.fleet, &id, version);
+    if !tally.lagging.is_empty() {
+        return true;
+    }
+    if !tally.refused.is_empty() {
+        return false; // who refuses it speaks of what was before for as long as it does
+    }
+    let views = view::of(facts.fleet, facts.chain, &id);
+    let before = |view: &&View<'_>| (1..newest).contains(&view.report.generation);
+    views.iter().filter(before).count() * 2 >= views.len().max(1)
+}
+
 fn programmed(facts: &Facts<'_>, id: &ChainId, status: &mut ProxyChainStatus) -> Finding {
     let generation = facts.verdict.generation;
     let Some(version) = facts.version else {

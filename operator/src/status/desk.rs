@@ -29,7 +29,7 @@ const TAKEOVER: Duration = Duration::from_secs(15);
 pub struct Desk {
     /// As the watch has them.
     objects: BTreeMap<ObjectKey, Object>,
-    /// As the API server has returned them to a write, which the watch may not have seen yet.
+    /// As the API server has returned them to a write, where the watch has not seen that yet.
     returned: HashMap<ObjectKey, Object>,
     verdicts: HashMap<ObjectKey, Verdict>,
     published: HashMap<PoolId, Versions>,
@@ -52,6 +52,9 @@ pub enum Look {
     Fine,
     /// Only words have changed.
     Words(Draft),
+    /// It must be written, and somebody is about to say more, which may go into the same write. Nothing has happened that
+    /// there would be an event for.
+    Unanswered(Draft),
     /// It must be written.
     Changed(Draft),
 }
@@ -89,6 +92,10 @@ impl Desk {
             if let Some(object) = object {
                 if let Some(pool) = pool_of(&object) {
                     self.by_pool.entry(pool).or_default().insert(key.clone());
+                }
+                let returned = self.returned.get(&key);
+                if returned.is_some_and(|returned| !newer(returned.meta(), object.meta())) {
+                    self.returned.remove(&key);
                 }
                 self.objects.insert(key.clone(), object);
                 dirty.push(key);
@@ -157,13 +164,17 @@ impl Desk {
         [settles, self.proxies.expires_at()].into_iter().flatten().min()
     }
 
-    /// The API server has the object so.
+    /// The API server has the object so. It is kept until the watch has seen it, which it may have by now.
     pub fn returned(&mut self, object: Object) {
-        self.returned.insert(object.key(), object);
+        let key = object.key();
+        let watched = self.objects.get(&key);
+        if watched.is_some_and(|watched| newer(object.meta(), watched.meta())) {
+            self.returned.insert(key, object);
+        }
     }
 
     /// Looks at an object.
-    pub fn look(&mut self, key: &ObjectKey, now: Instant, wall: Timestamp) -> Look {
+    pub fn look(&self, key: &ObjectKey, now: Instant, wall: Timestamp) -> Look {
         let Some(object) = self.newest(key) else {
             return Look::Fine;
         };
@@ -187,22 +198,29 @@ impl Desk {
             .filter(|(id, _)| !matches!(id, ResourceId::Chain(_)))
             .map(|(id, version)| (id, *version))
             .collect();
-        let status = pool::fold(&pool::Facts {
+        let facts = pool::Facts {
             pool,
             verdict,
             versions: &versions,
             workload: self.workloads.get(&id),
             fleet: &fleet,
             now: wall,
-        });
+        };
+        let status = pool::fold(&facts);
         if pool.status.as_ref() == Some(&status) {
             return Look::Fine;
         }
         let events = events::of_pool(&pool.status.clone().unwrap_or_default(), &status);
+        let waits = events.is_empty() && pool::unanswered(&facts);
         let mut pool = Arc::clone(pool);
         Arc::make_mut(&mut pool).status = Some(status);
         let object = Object::Pool(pool);
-        Look::Changed(Draft { object, events })
+        let draft = Draft { object, events };
+        if waits {
+            Look::Unanswered(draft)
+        } else {
+            Look::Changed(draft)
+        }
     }
 
     fn look_at_chain(
@@ -219,42 +237,38 @@ impl Desk {
             Some(pool) => self.fleet(pool, now),
             None => Fleet::new(None, None, true, now),
         };
-        let status = chain::fold(&chain::Facts {
+        let facts = chain::Facts {
             chain,
             verdict,
             version: published.and_then(|versions| versions.get(&ResourceId::Chain(id)).copied()),
             fleet: &fleet,
             now: wall,
-        });
+        };
+        let status = chain::fold(&facts);
         let old = chain.status.clone().unwrap_or_default();
         if chain.status.as_ref() == Some(&status) {
             return Look::Fine;
         }
         let words = chain.status.is_some() && without_words(&old) == without_words(&status);
         let events = events::of_chain(&chain.spec, &old, &status);
+        let waits = events.is_empty() && chain::unanswered(&facts);
         let mut chain = Arc::clone(chain);
         Arc::make_mut(&mut chain).status = Some(status);
         let object = Object::Chain(chain);
         let draft = Draft { object, events };
         if words {
             Look::Words(draft)
+        } else if waits {
+            Look::Unanswered(draft)
         } else {
             Look::Changed(draft)
         }
     }
 
     /// Of what the watch has seen and what a write has returned the newer.
-    fn newest(&mut self, key: &ObjectKey) -> Option<Object> {
+    fn newest(&self, key: &ObjectKey) -> Option<Object> {
         let watched = self.objects.get(key)?;
-        let Some(returned) = self.returned.get(key) else {
-            return Some(watched.clone());
-        };
-        if newer(returned.meta(), watched.meta()) {
-            return Some(returned.clone());
-        }
-        let watched = watched.clone();
-        self.returned.remove(key);
-        Some(watched)
+        Some(self.returned.get(key).unwrap_or(watched).clone())
     }
 
     fn fleet(&self, pool: &PoolId, now: Instant) -> Fleet<'_> {
@@ -349,3 +363,6 @@ fn without_words(status: &ProxyChainStatus) -> ProxyChainStatus {
     }
     status
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! The status task. In: the board, activities of proxies, leadership. Out: writes, by the leader alone.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -28,6 +29,15 @@ const ACTIVITIES: usize = 256;
 
 /// A write under way.
 type Writing = Pin<Box<dyn Future<Output = (ObjectKey, Outcome)> + Send>>;
+
+/// Events of one write that are told under way.
+type Telling = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Objects whose events are told at one time: a write waits for none of them.
+const TELLING: usize = 4;
+
+/// While so many writes have events that are not told, nothing more is written.
+const UNTOLD: usize = 1024;
 
 /// What the status task needs.
 pub struct Parts {
@@ -68,24 +78,29 @@ pub async fn run(parts: Parts, cancelled: CancellationToken) -> Result<(), NoAct
         counters,
         desk: Desk::default(),
         queue: Queue::default(),
+        untold: VecDeque::new(),
         leads: false,
     };
     let mut gained = context.leadership.clone();
     let mut lost = context.leadership;
     let mut writes = FuturesUnordered::new();
+    let mut telling = FuturesUnordered::new();
     let mut batch = Vec::with_capacity(ACTIVITIES);
     loop {
-        let more = task.leads && task.write(&mut writes);
+        let more = task.write(&mut writes);
+        task.tell(&mut telling);
         let next = task.next();
         tokio::select! {
             biased;
             () = cancelled.cancelled() => return Ok(()),
             () = lost.ends(Role::Leader), if task.leads => {
                 writes.clear();
+                telling.clear();
                 task.follow();
             }
             () = gained.begins(Role::Leader), if !task.leads => task.lead(),
             Some((key, outcome)) = writes.next() => task.wrote(&key, outcome),
+            Some(()) = telling.next() => {}
             count = activities.recv_many(&mut batch, ACTIVITIES) => {
                 if count == 0 {
                     return Err(NoActivities);
@@ -105,6 +120,8 @@ struct Task {
     counters: Counters,
     desk: Desk,
     queue: Queue,
+    /// Of writes that are done.
+    untold: VecDeque<Telling>,
     leads: bool,
 }
 
@@ -120,6 +137,7 @@ impl Task {
         self.leads = false;
         self.desk.follow();
         self.queue = Queue::default();
+        self.untold.clear();
         self.counters.queued(0);
     }
 
@@ -155,13 +173,30 @@ impl Task {
 
     /// When something is due.
     fn next(&self) -> Instant {
-        let queue = self.queue.next().filter(|_| self.leads);
+        let queue = self.queue.next().filter(|_| self.may_write());
         let next = [queue, self.desk.next()].into_iter().flatten().min();
         next.unwrap_or_else(|| Instant::now() + Duration::from_hours(1))
     }
 
+    fn may_write(&self) -> bool {
+        self.leads && self.untold.len() < UNTOLD
+    }
+
+    /// Starts to tell what is next.
+    fn tell(&mut self, telling: &mut FuturesUnordered<Telling>) {
+        while telling.len() < TELLING {
+            let Some(next) = self.untold.pop_front() else {
+                return;
+            };
+            telling.push(next);
+        }
+    }
+
     /// Starts what is due. True: there is more.
     fn write(&mut self, writes: &mut FuturesUnordered<Writing>) -> bool {
+        if !self.may_write() {
+            return false;
+        }
         for _ in 0..BATCH {
             let now = Instant::now();
             let Some(key) = self.queue.pop(now) else {
@@ -177,7 +212,11 @@ impl Task {
                     self.queue.finished(&key, Turn::Lazy, 0.0, now);
                     continue;
                 }
-                Look::Words(draft) | Look::Changed(draft) => draft,
+                Look::Unanswered(_) if self.queue.may_wait(&key, now) => {
+                    self.queue.finished(&key, Turn::Unanswered, 0.0, now);
+                    continue;
+                }
+                Look::Words(draft) | Look::Unanswered(draft) | Look::Changed(draft) => draft,
             };
             // Who has lost the lease in this very moment writes nothing more.
             if !self.leadership.holds() {
@@ -191,7 +230,11 @@ impl Task {
 
     fn wrote(&mut self, key: &ObjectKey, outcome: Outcome) {
         let turn = match outcome {
-            Outcome::Written(object) => {
+            Outcome::Written(object, events) => {
+                if !events.is_empty() {
+                    let telling = self.pen.clone().tell(key.clone(), object.clone(), events);
+                    self.untold.push_back(Box::pin(telling));
+                }
                 self.desk.returned(object);
                 Turn::Written
             }

@@ -313,7 +313,7 @@ impl Scene {
         for key in self.objects.keys().cloned().collect::<Vec<_>>() {
             let draft = match self.desk.look(&key, self.now(), self.wall()) {
                 Look::Fine => continue,
-                Look::Words(draft) | Look::Changed(draft) => draft,
+                Look::Words(draft) | Look::Unanswered(draft) | Look::Changed(draft) => draft,
             };
             self.writes += 1;
             self.events.extend(draft.events);

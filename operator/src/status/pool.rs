@@ -74,6 +74,14 @@ pub fn fold(facts: &Facts<'_>) -> ProxyPoolStatus {
     status
 }
 
+/// Whether somebody is about to say more: the newest generation is not compiled, or a proxy that is there has neither taken
+/// over what it shall run nor refused it.
+pub fn unanswered(facts: &Facts<'_>) -> bool {
+    let there = facts.pool.metadata.generation;
+    there.is_some_and(|there| there > facts.verdict.generation)
+        || !facts.fleet.tally(facts.versions).lagging.is_empty()
+}
+
 /// The numbers and addresses.
 fn count(facts: &Facts<'_>, status: &mut ProxyPoolStatus) {
     let Facts {

@@ -1,5 +1,5 @@
-//! Writes a status and tells its events. In: an object with its new status, based on a version of it. Out: how that ended, and
-//! the newest object.
+//! Writes a status, and tells its events once it is there. In: an object with its new status, based on a version of it. Out: how
+//! that ended, and the newest object.
 //!
 //! When: [`queue`]. The write carries the version that the status was folded from, so whoever wrote in between is not
 //! overwritten: the status is folded again from what is there then.
@@ -22,6 +22,7 @@ use super::board::Object;
 use super::counters::{Counters, Result as Ended};
 use super::events::Happening;
 use crate::compile::ObjectKey;
+use crate::index::slim;
 
 /// No request is waited for longer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,8 +52,8 @@ pub struct Draft {
 /// How a write ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// It is there.
-    Written(Object),
+    /// It is there, and this is what has happened.
+    Written(Object, Vec<Happening>),
     /// The object was written by somebody else; this is what it is now, as far as that could be read.
     Conflict(Option<Object>),
     /// It is deleted.
@@ -62,22 +63,29 @@ pub enum Outcome {
 }
 
 impl Pen {
-    /// Writes, and then tells.
+    /// Writes.
     pub async fn write(self, key: ObjectKey, draft: Draft) -> (ObjectKey, Outcome) {
-        let Draft { object, events } = draft;
-        let outcome = match object {
-            Object::Pool(pool) => self.put(&key, pool, Object::Pool).await,
-            Object::Chain(chain) => self.put(&key, chain, Object::Chain).await,
+        let outcome = match draft.object {
+            Object::Pool(pool) => self.put(&key, pool, Object::Pool, draft.events).await,
+            Object::Chain(chain) => self.put(&key, chain, Object::Chain, draft.events).await,
         };
-        if let Outcome::Written(object) = &outcome {
-            for event in events {
-                self.tell(&key, object, &event).await;
-            }
-        }
         (key, outcome)
     }
 
-    async fn put<K>(&self, key: &ObjectKey, object: Arc<K>, wrap: fn(Arc<K>) -> Object) -> Outcome
+    /// Tells what has happened to an object, in order.
+    pub async fn tell(self, key: ObjectKey, object: Object, events: Vec<Happening>) {
+        for event in events {
+            self.publish(&key, &object, &event).await;
+        }
+    }
+
+    async fn put<K>(
+        &self,
+        key: &ObjectKey,
+        object: Arc<K>,
+        wrap: fn(Arc<K>) -> Object,
+        events: Vec<Happening>,
+    ) -> Outcome
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
             + Serialize
@@ -96,10 +104,10 @@ impl Pen {
         let (ended, written) = in_time(api.replace_status(&key.name, &params, &object)).await;
         self.counters.wrote(key.kind.as_str(), ended);
         match (ended, written) {
-            (_, Ok(written)) => Outcome::Written(wrap(Arc::new(written))),
+            (_, Ok(written)) => Outcome::Written(kept(written, wrap), events),
             (Ended::Conflict, _) => {
                 let (_, newest) = in_time(api.get(&key.name)).await;
-                Outcome::Conflict(newest.ok().map(|newest| wrap(Arc::new(newest))))
+                Outcome::Conflict(newest.ok().map(|newest| kept(newest, wrap)))
             }
             (Ended::Gone, _) => Outcome::Gone,
             (_, Err(why)) => {
@@ -109,7 +117,7 @@ impl Pen {
         }
     }
 
-    async fn tell(&self, key: &ObjectKey, object: &Object, happening: &Happening) {
+    async fn publish(&self, key: &ObjectKey, object: &Object, happening: &Happening) {
         let mut reference = match object {
             Object::Pool(pool) => pool.object_ref(&()),
             Object::Chain(chain) => chain.object_ref(&()),
@@ -124,6 +132,12 @@ impl Pen {
             tracing::warn!(object = %key, event = happening.reason.as_str(), %why, "the event is not published");
         }
     }
+}
+
+/// As it is kept until the watch has seen it: like what the watch passes on.
+fn kept<K: Resource>(mut object: K, wrap: fn(Arc<K>) -> Object) -> Object {
+    slim(object.meta_mut());
+    wrap(Arc::new(object))
 }
 
 async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> (Ended, Result<T, String>) {

@@ -1,8 +1,9 @@
 //! When statuses are written. In: which object may have another status now, and how writes ended, with the time. Out: which
 //! object's turn it is. Pure.
 //!
-//! An object that was quiet has its turn at once; one that was written waits for [`PAUSE`] from the moment the write ended, so
-//! that the API server never sees two of them closer together. Objects wait here once, however often they change.
+//! An object that was quiet has its turn after [`SETTLE`]: one change has many consequences, and they come close together. One
+//! that was written waits for [`PAUSE`] from the moment the write ended, so that the API server never sees two of them closer
+//! together. Objects wait here once, however often they change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -12,11 +13,26 @@ use crate::compile::ObjectKey;
 /// Between two writes of one object.
 pub const PAUSE: Duration = Duration::from_secs(1);
 
+/// Between a change and the turn of the object, so that what proxies answer to it is in the same write. They do within a few
+/// milliseconds; nobody who looks at a status sees such a wait.
+pub const SETTLE: Duration = Duration::from_millis(100);
+
+/// How long a change waits for answers that are still to come. A proxy tells what it runs at once, and what it sees at most
+/// once a second.
+pub const PATIENCE: Duration = Duration::from_millis(1500);
+
 /// Between two writes of one object where nothing but words changed.
 pub const LAZY_PAUSE: Duration = Duration::from_secs(30);
 
-/// Writes under way at one time.
-pub const IN_FLIGHT: usize = 32;
+/// Writes under way at one time, at most.
+pub const IN_FLIGHT: usize = 8;
+
+/// And at least, however busy the API server is: one object whose writes hang does not hold up all others.
+pub const IN_FLIGHT_BUSY: usize = 2;
+
+/// An API server that takes longer for a write is busy. It needs its processors for those who change objects, and for the
+/// watches by which changes reach proxies: statuses come after them.
+const BUSY: Duration = Duration::from_millis(100);
 
 /// After a write that failed; doubled by each one in a row.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
@@ -34,6 +50,8 @@ pub enum Turn {
     Idle,
     /// Only words had changed, and the last write is not long ago.
     Lazy,
+    /// Somebody is about to say more, and there is time to wait for it.
+    Unanswered,
     /// It was written.
     Written,
     /// It was not: somebody else wrote the object.
@@ -50,37 +68,84 @@ pub struct Queue {
     entries: BTreeMap<ObjectKey, Entry>,
     due: BTreeSet<(Instant, ObjectKey)>,
     in_flight: usize,
+    limit: Limit,
+}
+
+/// How many writes may be under way: half as many after each that took long, one more after as many quick ones as may be.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    at_one_time: usize,
+    /// Quick ones since it was changed.
+    quick: usize,
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self {
+            at_one_time: IN_FLIGHT,
+            quick: 0,
+        }
+    }
+}
+
+impl Limit {
+    fn took(&mut self, time: Duration) {
+        if time > BUSY {
+            self.at_one_time = (self.at_one_time / 2).max(IN_FLIGHT_BUSY);
+            self.quick = 0;
+            return;
+        }
+        self.quick += 1;
+        if self.quick >= self.at_one_time {
+            self.at_one_time = (self.at_one_time + 1).min(IN_FLIGHT);
+            self.quick = 0;
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
 struct Entry {
     /// When its turn is.
     due: Option<Instant>,
-    /// It has its turn; true: and something changed meanwhile.
-    in_flight: Option<bool>,
+    /// It has its turn.
+    in_flight: Option<Flight>,
     /// No turn before this.
     not_before: Option<Instant>,
     /// The end of the last write.
     written: Option<Instant>,
+    /// Since when something may have changed that is not written.
+    changed: Option<Instant>,
     /// Turns that failed, in a row.
     failures: u32,
+}
+
+/// A turn.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    began: Instant,
+    /// Something changed meanwhile.
+    again: bool,
 }
 
 impl Queue {
     /// The object may have another status now.
     pub fn mark(&mut self, key: &ObjectKey, now: Instant) {
         let entry = self.entries.entry(key.clone()).or_default();
-        if let Some(again) = &mut entry.in_flight {
-            *again = true;
+        entry.changed.get_or_insert(now);
+        if let Some(flight) = &mut entry.in_flight {
+            flight.again = true;
             return;
         }
-        let at = entry.not_before.map_or(now, |not_before| not_before.max(now));
+        let settled = now + SETTLE;
+        let at = entry
+            .not_before
+            .map_or(settled, |not_before| not_before.max(settled));
         Self::schedule(&mut self.due, key, entry, at);
     }
 
     /// The next object whose turn it is.
     pub fn pop(&mut self, now: Instant) -> Option<ObjectKey> {
-        if self.in_flight >= IN_FLIGHT {
+        if self.in_flight >= self.limit.at_one_time {
             return None;
         }
         let (at, _) = self.due.first()?;
@@ -90,7 +155,10 @@ impl Queue {
         let (_, key) = self.due.pop_first()?;
         let entry = self.entries.entry(key.clone()).or_default();
         entry.due = None;
-        entry.in_flight = Some(false);
+        entry.in_flight = Some(Flight {
+            began: now,
+            again: false,
+        });
         self.in_flight += 1;
         Some(key)
     }
@@ -101,15 +169,24 @@ impl Queue {
         written.is_some_and(|written| now < written + LAZY_PAUSE)
     }
 
+    /// Whether there is time to wait for answers.
+    pub fn may_wait(&self, key: &ObjectKey, now: Instant) -> bool {
+        let changed = self.entries.get(key).and_then(|entry| entry.changed);
+        changed.is_some_and(|changed| now < changed + PATIENCE)
+    }
+
     /// The turn of an object is over. `jitter`, from 0 to 1, spreads what failed together.
     pub fn finished(&mut self, key: &ObjectKey, turn: Turn, jitter: f64, now: Instant) {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
-        let Some(again) = entry.in_flight.take() else {
+        let Some(Flight { began, again }) = entry.in_flight.take() else {
             return;
         };
         self.in_flight -= 1;
+        if !matches!(turn, Turn::Idle | Turn::Lazy | Turn::Unanswered) {
+            self.limit.took(now.saturating_duration_since(began));
+        }
         if turn == Turn::Gone {
             self.forget(key);
             return;
@@ -121,6 +198,9 @@ impl Queue {
         } else {
             0
         };
+        if matches!(turn, Turn::Idle | Turn::Lazy | Turn::Written) {
+            entry.changed = again.then_some(now);
+        }
         let wait = match turn {
             Turn::Idle | Turn::Gone => None,
             Turn::Lazy => {
@@ -128,6 +208,11 @@ impl Queue {
                 if !again {
                     Self::schedule(&mut self.due, key, entry, at);
                 }
+                None
+            }
+            Turn::Unanswered => {
+                let at = entry.changed.map_or(now, |changed| changed + PATIENCE);
+                Self::schedule(&mut self.due, key, entry, at);
                 None
             }
             Turn::Written => {
@@ -145,7 +230,11 @@ impl Queue {
                     .map_or(now + wait, |before| before.max(now + wait)),
             );
         }
-        if again || matches!(turn, Turn::Conflict | Turn::Failed) {
+        if matches!(turn, Turn::Conflict | Turn::Failed) {
+            // everything that it is about has settled
+            let at = entry.not_before.unwrap_or(now);
+            Self::schedule(&mut self.due, key, entry, at);
+        } else if again {
             self.mark(key, now);
         }
     }
@@ -166,7 +255,7 @@ impl Queue {
 
     /// When [`Queue::pop`] has something, if nothing happens before.
     pub fn next(&self) -> Option<Instant> {
-        let free = self.in_flight < IN_FLIGHT;
+        let free = self.in_flight < self.limit.at_one_time;
         self.due.first().filter(|_| free).map(|(at, _)| *at)
     }
 

@@ -14,10 +14,19 @@ fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
+/// A time at which everything that is marked at `at` has settled.
+fn settled(at: Instant) -> Instant {
+    at + SETTLE
+}
+
 #[test]
-fn at_once_when_quiet_and_a_second_after_a_write() {
-    let (mut queue, start) = (Queue::default(), Instant::now());
-    queue.mark(&object(0), start);
+fn soon_when_quiet_and_a_second_after_a_write() {
+    let (mut queue, marked) = (Queue::default(), Instant::now());
+    let start = settled(marked);
+    queue.mark(&object(0), marked);
+    assert_eq!(queue.pop(start - ms(1)), None);
+    // what comes meanwhile is in the same turn, and does not put it off
+    queue.mark(&object(0), start - ms(1));
     assert_eq!(queue.pop(start), Some(object(0)));
     // what changes while it is written has a turn of its own
     queue.mark(&object(0), start + ms(5));
@@ -29,7 +38,40 @@ fn at_once_when_quiet_and_a_second_after_a_write() {
     queue.finished(&object(0), Turn::Idle, 0.0, start + ms(1010));
     assert_eq!(queue.next(), None);
     queue.mark(&object(0), start + ms(5000));
-    assert_eq!(queue.pop(start + ms(5000)), Some(object(0)));
+    assert_eq!(queue.pop(settled(start + ms(5000))), Some(object(0)));
+}
+
+#[test]
+fn answers_are_waited_for_but_not_for_ever() {
+    let (mut queue, start) = (Queue::default(), Instant::now());
+    let k = object(0);
+    let waits = |queue: &mut Queue, at: Instant| {
+        assert_eq!(queue.pop(at), Some(object(0)));
+        let waits = queue.may_wait(&object(0), at);
+        let turn = if waits { Turn::Unanswered } else { Turn::Written };
+        queue.finished(&object(0), turn, 0.0, at);
+        waits
+    };
+    queue.mark(&k, start);
+    assert!(waits(&mut queue, start + ms(100)));
+    assert_eq!(queue.next(), Some(start + PATIENCE));
+    // an answer, after which another is missing
+    queue.mark(&k, start + ms(300));
+    assert!(waits(&mut queue, start + ms(400)));
+    // one that comes while the object has its turn
+    queue.mark(&k, start + ms(500));
+    assert_eq!(queue.pop(start + ms(600)), Some(k.clone()));
+    queue.mark(&k, start + ms(600));
+    queue.finished(&k, Turn::Unanswered, 0.0, start + ms(600));
+    assert!(waits(&mut queue, start + ms(700)));
+    // the last one never comes
+    assert!(!waits(&mut queue, start + PATIENCE));
+    assert_eq!(queue.next(), None);
+    // the patience is that of the change, not of the object
+    let later = start + ms(10_000);
+    queue.mark(&k, later);
+    assert!(waits(&mut queue, later + ms(100)));
+    assert_eq!(queue.next(), Some(later + PATIENCE));
 }
 
 #[test]
@@ -40,6 +82,7 @@ fn one_object_waits_once_and_does_not_hold_up_others() {
     }
     queue.mark(&object(1), start);
     assert_eq!(queue.len(), 2);
+    let start = settled(start);
     assert_eq!(
         (queue.pop(start), queue.pop(start), queue.pop(start)),
         (Some(object(0)), Some(object(1)), None)
@@ -52,11 +95,51 @@ fn only_so_many_are_under_way() {
     for i in 0..=IN_FLIGHT {
         queue.mark(&object(i), start);
     }
+    let start = settled(start);
     let popped: Vec<_> = std::iter::from_fn(|| queue.pop(start)).collect();
     assert_eq!(popped.len(), IN_FLIGHT);
     assert_eq!(queue.next(), None, "nothing is due as long as nobody has ended");
     queue.finished(&popped[0], Turn::Written, 0.0, start);
     assert!(queue.pop(start).is_some());
+}
+
+#[test]
+fn a_busy_api_server_has_less_to_do_at_one_time() {
+    let (mut queue, mut now) = (Queue::default(), Instant::now());
+    let mut next = 0;
+    // as many as may be are under way, and each takes so long
+    let mut round = |queue: &mut Queue, took: Duration| {
+        for i in next..next + IN_FLIGHT {
+            queue.mark(&object(i), now);
+        }
+        next += IN_FLIGHT;
+        now += SETTLE;
+        let popped: Vec<_> = std::iter::from_fn(|| queue.pop(now)).collect();
+        now += took;
+        for key in &popped {
+            queue.finished(key, Turn::Written, 0.0, now);
+        }
+        popped.len()
+    };
+    assert_eq!(round(&mut queue, BUSY), IN_FLIGHT);
+    assert_eq!(round(&mut queue, BUSY + ms(1)), IN_FLIGHT);
+    let busy = round(&mut queue, BUSY + ms(1));
+    assert_eq!(busy, IN_FLIGHT_BUSY, "all of them took long");
+    assert_eq!(round(&mut queue, ms(5)), IN_FLIGHT_BUSY);
+    let more: Vec<usize> = (0..7).map(|_| round(&mut queue, ms(5))).collect();
+    assert_eq!(more, [3, 4, 5, 6, 7, 8, 8]);
+}
+
+#[test]
+fn looks_that_write_nothing_say_nothing_of_the_api_server() {
+    let (mut queue, start) = (Queue::default(), Instant::now());
+    for turn in [Turn::Idle, Turn::Lazy, Turn::Unanswered] {
+        queue.mark(&object(0), start);
+        let began = start + LAZY_PAUSE;
+        assert_eq!(queue.pop(began), Some(object(0)));
+        queue.finished(&object(0), turn, 0.0, began + BUSY * 2);
+    }
+    assert_eq!(queue.limit.at_one_time, IN_FLIGHT);
 }
 
 #[test]
@@ -67,6 +150,7 @@ fn failures_back_off_and_a_conflict_comes_back_soon() {
     ] {
         let (mut queue, mut now) = (Queue::default(), Instant::now());
         queue.mark(&object(0), now);
+        now = settled(now);
         for wait in waits {
             assert_eq!(queue.pop(now), Some(object(0)));
             queue.finished(&object(0), turn, 0.0, now);
@@ -80,17 +164,18 @@ fn failures_back_off_and_a_conflict_comes_back_soon() {
 fn words_alone_wait_for_half_a_minute_and_news_do_not_wait_for_them() {
     let (mut queue, start) = (Queue::default(), Instant::now());
     queue.mark(&object(0), start);
+    let start = settled(start);
     queue.pop(start);
     assert!(!queue.wrote_lately(&object(0), start));
     queue.finished(&object(0), Turn::Written, 0.0, start);
     assert!(queue.wrote_lately(&object(0), start + ms(29_999)));
     queue.mark(&object(0), start + ms(2000));
-    queue.pop(start + ms(2000));
-    queue.finished(&object(0), Turn::Lazy, 0.0, start + ms(2000));
+    queue.pop(settled(start + ms(2000)));
+    queue.finished(&object(0), Turn::Lazy, 0.0, settled(start + ms(2000)));
     assert_eq!(queue.next(), Some(start + LAZY_PAUSE));
     queue.mark(&object(0), start + ms(3000));
     assert_eq!(
-        (queue.pop(start + ms(3000)), queue.next()),
+        (queue.pop(settled(start + ms(3000))), queue.next()),
         (Some(object(0)), None)
     );
 }
@@ -100,9 +185,9 @@ fn what_is_gone_is_forgotten() {
     let (mut queue, start) = (Queue::default(), Instant::now());
     queue.mark(&object(0), start);
     queue.forget(&object(0));
-    assert_eq!((queue.pop(start), queue.next()), (None, None));
+    assert_eq!((queue.pop(settled(start)), queue.next()), (None, None));
     queue.mark(&object(1), start);
-    queue.pop(start);
+    queue.pop(settled(start));
     queue.forget(&object(1));
     queue.finished(&object(1), Turn::Gone, 0.0, start);
     assert_eq!(queue.entries.len(), 0);
@@ -121,6 +206,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => Just(Turn::Written),
         2 => Just(Turn::Idle),
         1 => Just(Turn::Lazy),
+        1 => Just(Turn::Unanswered),
         1 => Just(Turn::Conflict),
         1 => Just(Turn::Failed),
     ];
@@ -158,7 +244,7 @@ proptest! {
                         if matches!(turn, Turn::Written | Turn::Failed) {
                             last.insert(key.clone(), now);
                         }
-                        if matches!(turn, Turn::Conflict | Turn::Failed | Turn::Lazy) {
+                        if matches!(turn, Turn::Conflict | Turn::Failed | Turn::Lazy | Turn::Unanswered) {
                             changed.insert(key.clone(), true);
                         }
                         queue.finished(&key, turn, 0.5, now);
