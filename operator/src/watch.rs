@@ -29,9 +29,9 @@ pub use pace::paced;
 use relist::Relist;
 use source::Watched;
 
-/// Objects that the API server is asked for at one time where a watch begins. Most of what a page costs it does not depend on
-/// its size, and pages come one after the other. Of chains this is 8 MB of JSON.
-const PAGE: u32 = 2000;
+/// Chains that the API server is asked for at one time where their watch begins. Most of what a page costs it does not depend on
+/// its size, and pages come one after the other. This is about 8 MB of JSON; other kinds may have larger objects.
+const CHAINS: u32 = 2000;
 
 /// What a watch tells the task that keeps the index.
 #[derive(Debug)]
@@ -44,11 +44,12 @@ pub enum Message {
 
 /// Starts every watch there must be; says how many that are.
 pub fn spawn(context: &Context, counters: &Metrics, to: &mpsc::Sender<Message>, tasks: &mut Tasks) -> usize {
-    let everything = || watcher::Config::default().page_size(PAGE);
+    let everything = watcher::Config::default;
+    let of_chains = everything().page_size(CHAINS);
     let of_pools = everything().labels(POOL_LABEL);
     [
         spawn_kind::<DeserializeGuard<ProxyPool>>(context, &everything(), counters, to, tasks),
-        spawn_kind::<DeserializeGuard<ProxyChain>>(context, &everything(), counters, to, tasks),
+        spawn_kind::<DeserializeGuard<ProxyChain>>(context, &of_chains, counters, to, tasks),
         spawn_kind::<Service>(context, &everything(), counters, to, tasks),
         spawn_kind::<EndpointSlice>(context, &everything(), counters, to, tasks),
         spawn_kind::<Pod>(context, &of_pools, counters, to, tasks),
