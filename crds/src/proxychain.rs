@@ -7,6 +7,7 @@
 
 mod backend;
 mod failover;
+mod headers;
 mod health;
 mod redirect;
 mod resolution;
@@ -24,6 +25,7 @@ pub use backend::{
     Backend, BackendProtocol, BackendTarget, BackendTls, DialIn, ProxyProtocolOut, ServiceRef,
 };
 pub use failover::{Connect, DrainVanished, Failback, Failover, FailoverMode, OnDown};
+pub use headers::{HeaderChanges, HeaderField, Headers};
 pub use health::{GrpcMonitor, Health, HttpMonitor, Monitor, MonitorKind, Passive, TcpMonitor, TlsMonitor};
 pub use redirect::{Dialect, Redirect, RedirectFallback, RedirectReturn, Remote};
 pub use resolution::{AddressFamilies, Resolution, WithoutAnswer};
@@ -114,6 +116,10 @@ pub struct ProxyChainSpec {
     /// What happens to sessions whose address left DNS. Absent: they stay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain_vanished: Option<DrainVanished>,
+
+    /// What is changed in headers, where the listener reads HTTP. Absent: nothing but what the protocol asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headers: Option<Headers>,
 
     /// Administratively down: its clients are redirected.
     pub suspend: bool,

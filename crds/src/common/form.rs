@@ -68,6 +68,18 @@ pub(crate) const HTTP_PATH: Form = Form {
     says: "write a path that begins with '/', without spaces and '#'",
 };
 
+/// RFC 9110 §5.1: names of headers.
+pub(crate) const HEADER_NAME: Form = Form {
+    pattern: "^[-!#$%&'*+.^_`|~0-9A-Za-z]+$",
+    says: "write the name of a header, as in X-Tenant: letters, digits and !#$%&'*+-.^_`|~",
+};
+
+/// RFC 9110 §5.5, without what is obsolete: values of headers.
+pub(crate) const HEADER_VALUE: Form = Form {
+    pattern: "^[!-~]([ -~]*[!-~])?$",
+    says: "write visible ASCII characters, with spaces only between them",
+};
+
 /// A time of day.
 pub(crate) const TIME_OF_DAY: Form = Form {
     pattern: "^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$",
@@ -87,7 +99,7 @@ pub(crate) const TIME_ZONE: Form = Form {
 };
 
 /// All of them, to find the words for a pattern that did not match.
-pub(crate) const ALL: [&Form; 13] = [
+pub(crate) const ALL: [&Form; 15] = [
     &LABEL,
     &SUBDOMAIN,
     &SERVICE_NAME,
@@ -98,6 +110,8 @@ pub(crate) const ALL: [&Form; 13] = [
     &HOSTNAME,
     &SRV,
     &HTTP_PATH,
+    &HEADER_NAME,
+    &HEADER_VALUE,
     &TIME_OF_DAY,
     &DATE,
     &TIME_ZONE,

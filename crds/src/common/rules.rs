@@ -94,6 +94,17 @@ pub(crate) fn date() -> Vec<Rule> {
     )]
 }
 
+/// Headers that say where one message ends and the next begins, or that are about one connection (RFC 9110 §7.6.1), or for
+/// whom it is: whoever could change them could make proxy and backend disagree about that.
+pub(crate) fn header_name() -> Vec<Rule> {
+    vec![rule(
+        "!(self.lowerAscii() in ['host', 'content-length', 'transfer-encoding', 'connection', 'proxy-connection', 'keep-alive', \
+         'te', 'trailer', 'upgrade', 'http2-settings'])",
+        "the proxy itself writes Host, Content-Length, Transfer-Encoding and what is about one connection (Connection, Keep-Alive, \
+         Proxy-Connection, TE, Trailer, Upgrade, HTTP2-Settings): name another header",
+    )]
+}
+
 fn duration_bound() -> Rule {
     rule(
         "duration(self) < duration('100000h')",

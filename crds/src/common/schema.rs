@@ -131,6 +131,25 @@ pub(crate) fn http_path(_: &mut SchemaGenerator) -> Schema {
     text(&form::HTTP_PATH, 1024)
 }
 
+/// The name of a header that users may change.
+pub(crate) fn header_name(_: &mut SchemaGenerator) -> Schema {
+    let mut name = text(&form::HEADER_NAME, 256);
+    name.insert("x-kubernetes-validations".into(), json!(rules::header_name()));
+    name
+}
+
+/// Up to 16 of them.
+pub(crate) fn header_names(generator: &mut SchemaGenerator) -> Schema {
+    let mut names = list(&header_name(generator), 16);
+    names.insert("x-kubernetes-list-type".into(), json!("set"));
+    names
+}
+
+/// The value of a header.
+pub(crate) fn header_value(_: &mut SchemaGenerator) -> Schema {
+    text(&form::HEADER_VALUE, 4096)
+}
+
 /// Up to 32 destinations of a forward proxy: `host:port`, with `*` or a network for the host and `*` for the port.
 pub(crate) fn destinations(_: &mut SchemaGenerator) -> Schema {
     list(&ruled(3, 261, &rules::destination()), 32)

@@ -61,6 +61,16 @@ pub(super) fn monitor() -> Vec<Rule> {
     )]
 }
 
+pub(super) fn header_changes() -> Vec<Rule> {
+    vec![
+        rule(
+            "!has(self.set) || self.set.all(a, self.set.exists_one(b, a.name.lowerAscii() == b.name.lowerAscii()))",
+            "a header is set once, and case does not matter in its name: remove one of the two",
+        )
+        .field_path(".set"),
+    ]
+}
+
 pub(super) fn resolution() -> Vec<Rule> {
     vec![
         rule(

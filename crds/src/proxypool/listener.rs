@@ -46,6 +46,10 @@ pub struct Listener {
     #[serde(default)]
     pub https_redirect: bool,
 
+    /// What is taken of HTTP. Only where requests are read: HTTP, HTTPS, Auto and HTTPProxy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<Http>,
+
     /// Whether clients' connections begin with a PROXY protocol header. Accept and Require need trustedSources; others that send a
     /// header are closed.
     #[serde(default)]
@@ -137,6 +141,29 @@ pub enum ListenerProtocol {
     HTTPProxy,
 }
 
+/// What is taken of HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Http {
+    /// Bytes of a request's first line and headers together. Larger ones are refused with 431, or 414 if it is the first line.
+    #[schemars(range(min = 1024, max = 1_048_576))]
+    pub max_head_bytes: u32,
+
+    /// Bytes of a request's body. Larger ones are refused with 413. Absent: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_125_899_906_842_624_u64))]
+    pub max_body_bytes: Option<u64>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            max_head_bytes: 65_536,
+            max_body_bytes: None,
+        }
+    }
+}
+
 /// TLS towards the clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -153,9 +180,11 @@ pub struct ListenerTls {
     /// The oldest version of TLS that is accepted.
     pub min_version: TlsVersion,
 
-    /// Application protocols offered, best first.
+    /// Application protocols offered, best first. Absent: h2 and http/1.1 where requests are read; none on a TLS listener, which
+    /// does not look into what it opens.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 255)))]
-    pub alpn: Vec<String>,
+    pub alpn: Option<Vec<String>>,
 
     /// Require client certificates that this CA has signed: a Secret with `ca.crt`.
     #[serde(rename = "clientCARef", skip_serializing_if = "Option::is_none")]
@@ -168,7 +197,7 @@ impl Default for ListenerTls {
             mode: TlsMode::Terminate,
             certificate_refs: Vec::new(),
             min_version: TlsVersion::V1_2,
-            alpn: vec!["h2".to_owned(), "http/1.1".to_owned()],
+            alpn: None,
             client_ca_ref: None,
         }
     }

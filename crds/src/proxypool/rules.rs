@@ -140,6 +140,11 @@ pub(super) fn listener() -> Vec<Rule> {
             "only TLS, HTTPS, Auto and HTTPProxy listeners take TLS: remove tls, or set protocol to one of them",
         )
         .field_path(".tls"),
+        rule(
+            "self.protocol in ['HTTP', 'HTTPS', 'Auto', 'HTTPProxy'] || !has(self.http)",
+            "only HTTP, HTTPS, Auto and HTTPProxy listeners read requests: remove http, or set protocol to one of them",
+        )
+        .field_path(".http"),
         rule("self.protocol != 'HTTPS' || has(self.tls)", "an HTTPS listener needs a certificate: add tls with certificateRefs")
             .field_path(".tls"),
         rule(
@@ -167,6 +172,11 @@ pub(super) fn listener_tls() -> Vec<Rule> {
             "what passes through is not opened, so clients cannot be asked for certificates: remove clientCARef, or set mode to Terminate",
         )
         .field_path(".clientCARef"),
+        rule(
+            "self.mode != 'Passthrough' || !has(self.alpn)",
+            "what passes through is offered by the backend: remove alpn, or set mode to Terminate",
+        )
+        .field_path(".alpn"),
     ]
 }
 
