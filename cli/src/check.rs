@@ -7,15 +7,17 @@
 mod resources;
 mod summary;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use jiff::Timestamp;
 use switchyard_operator::compile::{Compiled, Note, Profile, Resources, compile, pool_id};
+use switchyard_operator::secrets::Secrets;
 use switchyard_snapshot::{Pool, PoolId, Snapshot};
 
-use crate::manifest::{self, Manifest, Mistake, Object, Secret, Source, source};
+use crate::manifest::{self, Mistake, Source, source};
 
 /// Bad input.
 const EXIT_BAD_INPUT: u8 = 2;
@@ -35,7 +37,6 @@ pub struct CheckArgs {
 pub struct Loaded {
     resources: Resources,
     compiled: Compiled,
-    secrets: BTreeMap<(String, String), Secret>,
 }
 
 impl Loaded {
@@ -69,8 +70,8 @@ impl Loaded {
     }
 
     /// The Secrets, by namespace and name.
-    pub fn secrets(&self) -> &BTreeMap<(String, String), Secret> {
-        &self.secrets
+    pub fn secrets(&self) -> &Secrets {
+        &self.resources.secrets
     }
 
     /// What is written but has no effect here, in words.
@@ -105,22 +106,7 @@ pub fn load_sources(sources: &[Source]) -> Result<Loaded, Vec<Mistake>> {
         mistakes.dedup();
         return Err(mistakes);
     }
-    let secrets = manifests.into_iter().filter_map(
-        |Manifest {
-             namespace,
-             name,
-             object,
-             ..
-         }| match object {
-            Object::Secret(secret) => Some(((namespace, name), secret)),
-            Object::Resource(..) => None,
-        },
-    );
-    Ok(Loaded {
-        secrets: secrets.collect(),
-        resources,
-        compiled,
-    })
+    Ok(Loaded { resources, compiled })
 }
 
 /// Says what the files become, or all that is wrong with them: exit code 2.
@@ -130,7 +116,10 @@ pub fn run(args: &CheckArgs) -> ExitCode {
             for line in summary::lines(&loaded) {
                 println!("{line}");
             }
-            for note in loaded.notes() {
+            for note in loaded
+                .notes()
+                .chain(summary::out_of_date(&loaded, Timestamp::now()))
+            {
                 println!("note: {note}");
             }
             ExitCode::SUCCESS

@@ -20,7 +20,6 @@ mod value;
 pub use metadata::reduce;
 pub use mistake::{Mistake, Position};
 pub use object::{Manifest, Object};
-pub use secret::Secret;
 pub use source::Source;
 
 /// Every object of the files, in order, and every mistake, in no order yet.

@@ -7,6 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use switchyard_operator::secrets::{Known, SecretId};
+
 /// Runs the program in a directory.
 fn check(directory: &Path, files: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchyard"));
@@ -192,7 +194,7 @@ fn every_example_works_as_it_stands_alone_and_together() {
         .filter(|name| Path::new(name).extension().is_some_and(|kind| kind == "yaml"))
         .collect();
     files.sort();
-    assert!(files.len() >= 5, "{files:?}");
+    assert!(files.len() >= 6, "{files:?}");
     for file in files.iter().map(String::as_str).chain(["."]) {
         let output = check(&folder, &[file]);
         assert_eq!(output.status.code(), Some(0), "{file}: {}", text(&output.stderr));
@@ -220,6 +222,62 @@ fn what_good_files_become_is_one_line_per_object() {
             "ProxyChain default/shop: shop.example at web -> v6 (tier 0, [2001:db8::1]:443), srv (tier 1, SRV _shop._tcp.example)",
         ]
     );
+}
+
+#[test]
+fn what_ends_tls_is_told_by_its_certificates_and_no_key_is_shown() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/https.yaml");
+    let output = check(example.parent().unwrap(), &["https.yaml"]);
+    let manifest = fs::read_to_string(&example).unwrap();
+    assert_eq!(text(&output.stderr), "");
+    let stdout = text(&output.stdout);
+    assert_eq!(
+        stdout.lines().collect::<Vec<_>>(),
+        [
+            "ProxyPool default/shop-front: 2 proxies; http on port 8080 (HTTP; sends clients to https at port 8443), https on port \
+             8443 (HTTPS; TLS 1.2 or later as shop.example.com *.shop.example.com until 2126-10-28 (Secret shop-tls), blog.example.com \
+             until 2126-10-28 (Secret blog-tls))",
+            "ProxyChain default/blog-site: blog.example.com at https -> blog (tier 0, 127.0.0.1:9003)",
+            "ProxyChain default/shop-site: shop.example.com, *.shop.example.com at https -> primary (tier 0, 127.0.0.1:9001), \
+             standby (tier 1, 127.0.0.1:9002)",
+            "Secret default/blog-tls: 2 keys",
+            "Secret default/shop-tls: 2 keys",
+        ]
+    );
+    for line in manifest
+        .lines()
+        .filter(|line| line.len() > 60 && !line.contains(' '))
+    {
+        assert!(!stdout.contains(line.trim()), "{line}");
+    }
+}
+
+#[test]
+fn a_certificate_whose_time_is_over_is_said_and_used() {
+    let mut params = rcgen::CertificateParams::new(vec!["old.example".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2020, 1, 2);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let quoted = |pem: String| serde_json::to_string(&pem).unwrap();
+    let manifest = format!(
+        "{}---\napiVersion: v1\nkind: Secret\nmetadata: {{name: old}}\nstringData: {{tls.crt: {}, tls.key: {}}}\n",
+        POOL.replace(
+            "port: 80",
+            "port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: old}]}"
+        ),
+        quoted(params.self_signed(&key).unwrap().pem()),
+        quoted(key.serialize_pem()),
+    );
+    let directory = directory(&[("a.yaml", &manifest)]);
+    let output = check(directory.path(), &["a.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let stdout = text(&output.stdout);
+    assert!(
+        stdout.contains("as old.example until 2020-01-02 (Secret old)"),
+        "{stdout}"
+    );
+    let note = "note: Secret default/old: its certificate expired at 2020-01-02T00:00:00Z: renew it";
+    assert!(stdout.lines().any(|line| line == note), "{stdout}");
 }
 
 #[test]
@@ -403,9 +461,15 @@ stringData:
         ),
     ]);
     let loaded = switchyard::check::load(&[directory.path().join("good.yaml")]).unwrap();
-    let secret = &loaded.secrets()[&("edge".to_owned(), "keys".to_owned())];
-    assert_eq!(secret.data["encoded"], b"hunter2");
-    assert_eq!(secret.data["plain"], b"off");
+    let id = SecretId {
+        namespace: "edge".to_owned(),
+        name: "keys".to_owned(),
+    };
+    let Some(Known::There(secret)) = loaded.secrets().get(&id) else {
+        panic!("{:?}", loaded.secrets())
+    };
+    assert_eq!(secret.data()["encoded"], b"hunter2");
+    assert_eq!(secret.data()["plain"], b"off");
     assert_eq!(format!("{secret:?}"), r#"{"encoded", "plain"}"#);
     let output = check(directory.path(), &["good.yaml"]);
     assert_eq!(text(&output.stdout), "Secret edge/keys: 2 keys\n");

@@ -3,10 +3,10 @@
 //! In: every pool and chain, valid by its own schema and with the schema's defaults filled in, and which fields their users
 //! wrote. Out: one [`Snapshot`] per pool, with every computed default filled in and every reference followed; and each
 //! object or listener that could not be used, with the field and the reason. What is refused leaves the rest alone. A
-//! Service that is not there leaves even its chain alone, but for that backend.
+//! Service or Secret that is not there leaves even its object alone, but for the backend or certificate that needs it.
 //!
 //! The steps, each in its module: `access` and `pool` turn pools into listeners, `chain` (with `backend`,
-//! `health`, `failover`) turns a chain's own fields into values, `route` hangs the chains on the listeners and settles who
+//! `health`, `failover`) turns a chain's own fields into values, `tls` looks Secrets up for both, `route` hangs the chains on the listeners and settles who
 //! gets which name. `supported` says what this version cannot do yet, and what has no effect outside a cluster.
 
 mod access;
@@ -21,6 +21,7 @@ mod pool;
 mod ports;
 mod route;
 mod supported;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -33,6 +34,7 @@ use switchyard_crds::{Kind, ProxyChain, ProxyPool, Reason};
 use switchyard_snapshot::{ChainId, PoolId, Snapshot};
 
 use crate::endpoints::Services;
+use crate::secrets::Secrets;
 
 pub use field::{FieldPath, Fields};
 
@@ -45,6 +47,8 @@ pub struct Resources {
     pub chains: Vec<Arc<Given<ProxyChain>>>,
     /// Those of the cluster; none: there is no cluster, and no chain may name one.
     pub services: Option<Services>,
+    /// Those of the cluster, or of the files. Others are not there.
+    pub secrets: Secrets,
     /// Objects that are there but do not fit their types, with the fields their users wrote: what refers to them waits, and is
     /// not told that they are missing.
     pub unreadable: BTreeMap<ObjectKey, Fields>,
@@ -123,8 +127,8 @@ impl fmt::Display for ObjectKey {
     }
 }
 
-/// Why an object, or one of its listeners, is not used; with [`Reason::BackendNotFound`]: why a backend of a chain that is
-/// used has no endpoints.
+/// Why an object, or one of its listeners, is not used; with [`Reason::BackendNotFound`] and [`Reason::InvalidCertificateRef`]:
+/// why a backend has no endpoints, or a listener lacks a certificate, of an object that is used.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Refusal {
     /// Whose.
@@ -230,7 +234,7 @@ fn age<'a, T: Resource>(key: &'a ObjectKey, given: &Given<T>) -> Age<'a> {
 /// Turns resources into snapshots. The result depends on what is given, not on the order of the lists.
 pub fn compile(resources: &Resources, profile: Profile) -> Compiled {
     let mut refused = Vec::new();
-    let pools = pool::compile_pools(&resources.pools, profile, &mut refused);
+    let pools = pool::compile_pools(resources, profile, &mut refused);
     let snapshots = route::attach(pools, resources, &mut refused);
     for (key, written) in &resources.unreadable {
         refused.extend(faults::Faults::of(key.clone(), written).into_refusals());

@@ -20,6 +20,7 @@ pub mod lease;
 pub mod metrics;
 pub mod pods;
 pub mod scope;
+pub mod secrets;
 pub mod status;
 pub mod supply;
 pub mod tasks;

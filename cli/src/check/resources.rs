@@ -9,16 +9,18 @@ use serde_path_to_error::Segment;
 use switchyard_crds::offline::{self, Violation};
 use switchyard_crds::{Kind, Reason};
 use switchyard_operator::compile::{Fields, Given, ObjectKey, Refusal, Resources};
+use switchyard_operator::secrets::{Known, SecretId};
 
 use crate::manifest::{self, Manifest, Mistake, Object};
 
 /// What each object breaks of the rules of its own kind.
 pub type Violations = HashMap<ObjectKey, Vec<Violation>>;
 
-/// The pools and chains, and what breaks a rule of its own kind.
+/// The pools, chains and Secrets, and what breaks a rule of its own kind.
 pub fn build(manifests: &[Manifest], mistakes: &mut Vec<Mistake>) -> (Resources, Violations) {
     let mut resources = Resources::default();
     let mut violations = Violations::new();
+    resources.secrets = manifests.iter().filter_map(secret).collect();
     for (order, manifest) in manifests.iter().enumerate() {
         let Object::Resource(kind, value) = &manifest.object else {
             continue;
@@ -56,6 +58,17 @@ pub fn build(manifests: &[Manifest], mistakes: &mut Vec<Mistake>) -> (Resources,
         violations.insert(key, found);
     }
     (resources, violations)
+}
+
+fn secret(manifest: &Manifest) -> Option<(SecretId, Known)> {
+    let Object::Secret(known) = &manifest.object else {
+        return None;
+    };
+    let id = SecretId {
+        namespace: manifest.namespace.clone(),
+        name: manifest.name.clone(),
+    };
+    Some((id, known.clone()))
 }
 
 /// Adds an object by its type, if it can be read, and says what does not fit the type. What breaks a rule is read all the

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-const EXAMPLES: [&str; 5] = [
+const EXAMPLES: [&str; 6] = [
     include_str!("../../../examples/failover.yaml"),
+    include_str!("../../../examples/https.yaml"),
     include_str!("../../../examples/mail-auto-port.yaml"),
     include_str!("../../../examples/prime-time.yaml"),
     include_str!("../../../examples/rotating-dns.yaml"),
@@ -123,7 +124,7 @@ fn loading_is_a_function_of_what_the_files_hold() {
     let pools: Vec<String> = one.pools().iter().map(|(pool, _)| pool.name.clone()).collect();
     assert_eq!(
         pools,
-        ["sync", "mail", "office", "chat", "tls"],
+        ["sync", "shop-front", "mail", "office", "chat", "tls"],
         "in the order of the files"
     );
     for (pool, replicas) in one.pools() {

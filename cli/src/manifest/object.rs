@@ -7,9 +7,10 @@ use std::sync::LazyLock;
 use serde_json::Value;
 use switchyard_crds::Kind;
 use switchyard_operator::compile::FieldPath;
+use switchyard_operator::secrets::Known;
 
 use super::mistake::{Mistake, Position};
-use super::secret::{self, Secret};
+use super::secret;
 use super::suggest::suggestion;
 use super::tree::{Content, Node};
 use super::value::convert;
@@ -40,7 +41,7 @@ pub enum Object {
     /// A pool or chain as the user wrote it, without status, before defaults, not checked yet.
     Resource(Kind, Value),
     /// Checked, and never printed.
-    Secret(Secret),
+    Secret(Known),
 }
 
 impl Manifest {

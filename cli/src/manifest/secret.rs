@@ -1,12 +1,13 @@
 //! `kind: Secret`, read from the same files as the objects that name it. Values are never printed, not even in part.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use switchyard_operator::compile::FieldPath;
+use switchyard_operator::secrets::{Known, Secret};
 
 use super::metadata;
 use super::suggest::suggestion;
@@ -27,19 +28,6 @@ const FIELDS: [&str; 7] = [
 /// Bytes of all values of one Secret, as in Kubernetes.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// Keys and what they stand for, decoded.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret {
-    /// `data`, and over it `stringData`.
-    pub data: BTreeMap<String, Vec<u8>>,
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.data.keys()).finish()
-    }
-}
-
 /// How a Secret is read.
 pub fn schema() -> Value {
     let text = json!({"type": "string"});
@@ -50,10 +38,25 @@ pub fn schema() -> Value {
     }})
 }
 
-/// The Secret's values; what cannot be used is reported by its key.
-pub fn read(object: &Value, report: &mut impl FnMut(&str, String)) -> Secret {
+/// The Secret's values: `data`, and over it `stringData`. What cannot be used is reported by its key, and then who names the
+/// Secret is not told that something is missing from it.
+pub fn read(object: &Value, report: &mut impl FnMut(&str, String)) -> Known {
+    let mut readable = true;
+    let mut report = |pointer: &str, words: String| {
+        readable = false;
+        report(pointer, words);
+    };
+    let data = values(object, &mut report);
+    if readable {
+        Known::There(Arc::new(Secret::new(data)))
+    } else {
+        Known::Unreadable
+    }
+}
+
+fn values(object: &Value, report: &mut impl FnMut(&str, String)) -> BTreeMap<String, Vec<u8>> {
     check_type_and_name(object, report);
-    let mut secret = Secret::default();
+    let mut data = BTreeMap::new();
     for (field, encoded) in [("data", true), ("stringData", false)] {
         let entries = match object.get(field) {
             None | Some(Value::Null) => continue,
@@ -66,7 +69,7 @@ pub fn read(object: &Value, report: &mut impl FnMut(&str, String)) -> Secret {
         for (key, value) in entries {
             match check_key(key).and_then(|()| decode(value, encoded)) {
                 Ok(bytes) => {
-                    secret.data.insert(key.clone(), bytes);
+                    data.insert(key.clone(), bytes);
                 }
                 Err(words) => report(
                     FieldPath::default().key(field).key(key).pointer(),
@@ -75,7 +78,7 @@ pub fn read(object: &Value, report: &mut impl FnMut(&str, String)) -> Secret {
             }
         }
     }
-    if secret.data.values().map(Vec::len).sum::<usize>() > MAX_BYTES {
+    if data.values().map(Vec::len).sum::<usize>() > MAX_BYTES {
         report(
             "/data",
             format!(
@@ -84,7 +87,7 @@ pub fn read(object: &Value, report: &mut impl FnMut(&str, String)) -> Secret {
             ),
         );
     }
-    secret
+    data
 }
 
 fn check_type_and_name(object: &Value, report: &mut impl FnMut(&str, String)) {

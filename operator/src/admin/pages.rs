@@ -7,6 +7,7 @@ use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
+use switchyard_snapshot::Snapshot;
 
 use super::Audience;
 use crate::compile::{Compiled, Refusal};
@@ -111,7 +112,7 @@ async fn snapshot(known: &Known) -> Response<Full<Bytes>> {
             refused,
             notes: _,
         }) => {
-            let pools: Vec<_> = snapshots.into_values().collect();
+            let pools: Vec<_> = snapshots.into_values().map(Snapshot::without_secrets).collect();
             let refused: Vec<Value> = refused.iter().map(refusal).collect();
             respond(StatusCode::OK, &json!({"pools": pools, "refused": refused}))
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
+use switchyard_crds::Reason;
 use switchyard_crds::proxychain::{
     AddressFamilies, Backend as Spec, BackendProtocol, BackendTarget, Connect as ConnectSpec,
     ProxyProtocolOut, Resolution as ResolutionSpec, ServiceRef, WithoutAnswer,
@@ -13,18 +14,21 @@ use switchyard_snapshot::{
 
 use super::FieldPath;
 use super::faults::Faults;
+use super::tls::{self, Vault};
 use crate::endpoints::{NoEndpoints, ServiceId, Services};
 
 /// Where DNS is asked when a name server is given without a port.
 const DNS_PORT: u16 = 53;
 
-/// Where a chain's Services are looked up.
+/// Where a chain's Services and Secrets are looked up.
 #[derive(Clone, Copy)]
 pub struct Lookup<'a> {
     /// Of the chain.
     pub namespace: &'a str,
     /// None: there is no cluster.
     pub services: Option<&'a Services>,
+    /// Secrets that TLS needs.
+    pub vault: Vault<'a>,
 }
 
 impl Lookup<'_> {
@@ -62,7 +66,7 @@ impl Lookup<'_> {
                     ),
                 ),
             };
-            faults.not_found(path.key(field), words);
+            faults.unresolved(path.key(field), Reason::BackendNotFound, words);
             Vec::new()
         });
         Some(Target::Endpoints {
@@ -77,7 +81,7 @@ impl Lookup<'_> {
 pub fn compile_all(
     specs: &[Spec],
     path: &FieldPath,
-    services: Lookup<'_>,
+    lookup: Lookup<'_>,
     faults: &mut Faults<'_>,
 ) -> Vec<Backend> {
     if specs.is_empty() {
@@ -95,12 +99,12 @@ pub fn compile_all(
                 format!("another backend of this chain is named {:?}", spec.name),
             );
         }
-        compiled.extend(compile(spec, &path, services, faults));
+        compiled.extend(compile(spec, &path, lookup, faults));
     }
     compiled
 }
 
-fn compile(spec: &Spec, path: &FieldPath, services: Lookup<'_>, faults: &mut Faults<'_>) -> Option<Backend> {
+fn compile(spec: &Spec, path: &FieldPath, lookup: Lookup<'_>, faults: &mut Faults<'_>) -> Option<Backend> {
     let Spec {
         name,
         // the target, together
@@ -113,12 +117,9 @@ fn compile(spec: &Spec, path: &FieldPath, services: Lookup<'_>, faults: &mut Fau
         weight,
         protocol,
         max_connections,
-        tls: _, // `supported::NOT_BUILT_OF_CHAINS`
+        tls,
         proxy_protocol,
     } = spec;
-    if *protocol == BackendProtocol::HTTP2 {
-        faults.unsupported_value(path.key("protocol"), "HTTP2");
-    }
     let target = match spec.target() {
         Some(BackendTarget::Host { host, port }) => Target::Host {
             host: host.to_owned(),
@@ -127,7 +128,7 @@ fn compile(spec: &Spec, path: &FieldPath, services: Lookup<'_>, faults: &mut Fau
         Some(BackendTarget::Srv(name)) => Target::Srv {
             name: name.to_owned(),
         },
-        Some(BackendTarget::Service(service)) => services.target(service, &path.key("service"), faults)?,
+        Some(BackendTarget::Service(service)) => lookup.target(service, &path.key("service"), faults)?,
         // `supported::NOT_BUILT_OF_CHAINS`
         Some(BackendTarget::DialIn(_)) => return None,
         None => {
@@ -138,9 +139,16 @@ fn compile(spec: &Spec, path: &FieldPath, services: Lookup<'_>, faults: &mut Fau
             return None;
         }
     };
+    let tls = tls.as_ref().map(|tls| {
+        let host = spec.host.as_deref();
+        tls::compile_backend(tls, host, &path.key("tls"), lookup.vault, faults)
+    });
     Some(Backend {
         name: name.clone(),
-        target,
+        target: match tls {
+            Some(None) => nowhere(target),
+            _ => target,
+        },
         tier: *tier,
         weight: *weight,
         max_connections: *max_connections,
@@ -149,9 +157,26 @@ fn compile(spec: &Spec, path: &FieldPath, services: Lookup<'_>, faults: &mut Fau
             ProxyProtocolOut::V1 => SendProxy::V1,
             ProxyProtocolOut::V2 => SendProxy::V2,
         },
-        http: HttpVersion::Http1,
-        tls: None,
+        http: match protocol {
+            BackendProtocol::HTTP1 => HttpVersion::Http1,
+            BackendProtocol::HTTP2 => HttpVersion::Http2,
+        },
+        tls: tls.flatten(),
     })
+}
+
+/// The backend stands in its place, by its name, but leads nowhere: what must be verified cannot be.
+fn nowhere(target: Target) -> Target {
+    let (service, port) = match target {
+        Target::Host { host, port } => (host, port),
+        Target::Srv { name } => (name, 0),
+        Target::Endpoints { service, port, .. } => (service, port),
+    };
+    Target::Endpoints {
+        service,
+        port,
+        endpoints: Vec::new(),
+    }
 }
 
 /// `path` is where the resolution section stands.

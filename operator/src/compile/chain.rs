@@ -1,23 +1,30 @@
 //! One chain by itself: every field that needs no other object.
 
-use switchyard_crds::proxychain::{Balance as BalanceSpec, DrainVanished, Failback};
+use switchyard_crds::proxychain::{
+    Balance as BalanceSpec, DrainVanished, Failback, HeaderChanges as ChangesSpec, HeaderField as FieldSpec,
+    Headers,
+};
 use switchyard_crds::{ProxyChain, ProxyChainSpec};
-use switchyard_snapshot::{Balance, Chain, ChainId, HeaderRules};
+use switchyard_snapshot::{Balance, Chain, ChainId, HeaderChanges, HeaderField, HeaderRules};
 
 use super::faults::Faults;
-use super::{FieldPath, ObjectKey, backend, failover, health};
-use crate::endpoints::Services;
+use super::tls::Vault;
+use super::{FieldPath, ObjectKey, Resources, backend, failover, health};
 
 /// The chain, but for the listener that it hangs on, which is left empty here.
 pub fn compile(
     key: &ObjectKey,
     object: &ProxyChain,
-    services: Option<&Services>,
+    resources: &Resources,
     faults: &mut Faults<'_>,
 ) -> Chain {
     let lookup = backend::Lookup {
         namespace: &key.namespace,
-        services,
+        services: resources.services.as_ref(),
+        vault: Vault {
+            namespace: &key.namespace,
+            secrets: &resources.secrets,
+        },
     };
     let path = FieldPath::spec();
     let ProxyChainSpec {
@@ -36,6 +43,7 @@ pub fn compile(
         priority: _,
         redirect: _,
         drain_vanished,
+        headers,
         suspend,
         remote,
     } = &object.spec;
@@ -77,7 +85,30 @@ pub fn compile(
             .map(|schedule| failover::compile_schedule(schedule, &path.key("schedule"), faults)),
         drain_vanished: drain_vanished.as_ref().map(|DrainVanished { after }| after.get()),
         suspend: *suspend,
-        headers: HeaderRules::default(),
+        headers: headers.as_ref().map(compile_headers).unwrap_or_default(),
+    }
+}
+
+fn compile_headers(spec: &Headers) -> HeaderRules {
+    let Headers { request, response } = spec;
+    let changes = |spec: &Option<ChangesSpec>| spec.as_ref().map(compile_changes).unwrap_or_default();
+    HeaderRules {
+        request: changes(request),
+        response: changes(response),
+    }
+}
+
+/// Names of headers do not know case (RFC 9110 §5.1).
+fn compile_changes(spec: &ChangesSpec) -> HeaderChanges {
+    let ChangesSpec { set, add, remove } = spec;
+    let field = |FieldSpec { name, value }: &FieldSpec| HeaderField {
+        name: name.to_ascii_lowercase(),
+        value: value.clone(),
+    };
+    HeaderChanges {
+        set: set.iter().map(field).collect(),
+        add: add.iter().map(field).collect(),
+        remove: remove.iter().map(|name| name.to_ascii_lowercase()).collect(),
     }
 }
 

@@ -59,9 +59,9 @@ impl<'a> Faults<'a> {
         self.refused.push(refusal);
     }
 
-    /// A backend leads to nothing that is there: told, but the object is used.
-    pub fn not_found(&mut self, field: FieldPath, message: impl Into<String>) {
-        let refusal = self.refusal(field, Reason::BackendNotFound, message.into());
+    /// What is named is not there, or is not what it should be: told, but the object is used.
+    pub fn unresolved(&mut self, field: FieldPath, reason: Reason, message: impl Into<String>) {
+        let refusal = self.refusal(field, reason, message.into());
         self.unresolved.push(refusal);
     }
 

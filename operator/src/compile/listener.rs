@@ -1,13 +1,35 @@
 //! One listener of a pool: from the user's fields to what the proxy binds.
 
-use switchyard_crds::proxypool::{Listener as Spec, ListenerProtocol, ListenerTls, ProxyProtocolIn, TlsMode};
-use switchyard_snapshot::{AcceptProxy, HttpLimits, Listener, Protocol};
+use switchyard_crds::proxypool::{
+    Http, Listener as Spec, ListenerProtocol, ListenerTls as TlsSpec, ProxyProtocolIn, TlsMode,
+};
+use switchyard_snapshot::{AcceptProxy, HttpLimits, Listener, ListenerTls, Protocol};
 
 use super::faults::Faults;
+use super::tls::{self, Vault};
 use super::{FieldPath, Profile};
 
+/// Where https is, if no listener says otherwise (RFC 9110 §4.2.2).
+const HTTPS_PORT: u16 = 443;
+
+/// What a listener depends on besides its own fields.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Which of its ports is bound.
+    pub profile: Profile,
+    /// Secrets that it names.
+    pub vault: Vault<'a>,
+    /// Where the pool takes https.
+    pub https_port: u16,
+}
+
 /// The listener, if this version can run it; `path` is where it stands.
-pub fn compile(spec: &Spec, path: &FieldPath, profile: Profile, faults: &mut Faults<'_>) -> Option<Listener> {
+pub fn compile(
+    spec: &Spec,
+    path: &FieldPath,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults<'_>,
+) -> Option<Listener> {
     let Spec {
         name,
         port,
@@ -17,6 +39,7 @@ pub fn compile(spec: &Spec, path: &FieldPath, profile: Profile, faults: &mut Fau
         protocol,
         tls,
         https_redirect,
+        http,
         proxy_protocol,
         trusted_sources,
         allowed_sources,
@@ -26,10 +49,17 @@ pub fn compile(spec: &Spec, path: &FieldPath, profile: Profile, faults: &mut Fau
         max_connections,
         forward: _, // `supported::NOT_BUILT_OF_POOLS`
     } = spec;
-    let protocol = supported_protocol(*protocol, path, faults);
-    supported_tls(tls.as_ref(), path, faults);
-    if *https_redirect {
-        faults.unsupported(path.key("httpsRedirect"));
+    let Surroundings {
+        profile,
+        vault,
+        https_port,
+    } = surroundings;
+    // Of a protocol that is not built nothing else is said: nobody knows yet what else it takes.
+    let protocol = supported_protocol(*protocol, path, faults)?;
+    if *https_redirect && protocol != Protocol::Http {
+        let words =
+            "only an HTTP listener can redirect to https: remove httpsRedirect, or set protocol to HTTP";
+        faults.invalid(path.key("httpsRedirect"), words);
     }
     let accept_proxy = match proxy_protocol {
         ProxyProtocolIn::None => AcceptProxy::None,
@@ -57,7 +87,7 @@ pub fn compile(spec: &Spec, path: &FieldPath, profile: Profile, faults: &mut Fau
             Profile::Standalone => *port,
         },
         addresses: faults.parse_all(&path.key("addresses"), addresses, "IP address"),
-        protocol: protocol.unwrap_or(Protocol::Tcp),
+        protocol,
         accept_proxy,
         trusted_sources: networks(faults, "trustedSources", trusted_sources),
         allowed_sources: networks(faults, "allowedSources", allowed_sources),
@@ -65,9 +95,9 @@ pub fn compile(spec: &Spec, path: &FieldPath, profile: Profile, faults: &mut Fau
         idle_timeout: idle_timeout.get(),
         handshake_timeout: handshake_timeout.get(),
         max_connections: *max_connections,
-        tls: None,
-        https_redirect: None,
-        http: HttpLimits::default(),
+        tls: terminated(tls.as_ref(), protocol, path, vault, faults),
+        https_redirect: https_redirect.then_some(https_port),
+        http: http_limits(http.as_ref(), protocol, path, faults),
     };
     (!faults.concern(path)).then_some(listener)
 }
@@ -77,8 +107,8 @@ fn supported_protocol(spec: ListenerProtocol, path: &FieldPath, faults: &mut Fau
         ListenerProtocol::TCP => return Some(Protocol::Tcp),
         ListenerProtocol::TLS => return Some(Protocol::Tls),
         ListenerProtocol::Auto => return Some(Protocol::Auto),
-        ListenerProtocol::HTTP => "HTTP",
-        ListenerProtocol::HTTPS => "HTTPS",
+        ListenerProtocol::HTTP => return Some(Protocol::Http),
+        ListenerProtocol::HTTPS => return Some(Protocol::Https),
         ListenerProtocol::SOCKS => "SOCKS",
         ListenerProtocol::HTTPProxy => "HTTPProxy",
     };
@@ -86,37 +116,105 @@ fn supported_protocol(spec: ListenerProtocol, path: &FieldPath, faults: &mut Fau
     None
 }
 
-/// TLS is passed through or not looked at; nothing is terminated. Without a `tls` section there is no certificate to
-/// terminate with: TLS is passed through.
-fn supported_tls(tls: Option<&ListenerTls>, path: &FieldPath, faults: &mut Faults<'_>) {
+/// TLS that is to end here. Without a `tls` section there is no certificate to end it with: it is passed through.
+fn terminated(
+    tls: Option<&TlsSpec>,
+    protocol: Protocol,
+    path: &FieldPath,
+    vault: Vault<'_>,
+    faults: &mut Faults<'_>,
+) -> Option<ListenerTls> {
+    let takes_tls = matches!(protocol, Protocol::Tls | Protocol::Https | Protocol::Auto);
     let path = path.key("tls");
-    let Some(ListenerTls {
-        mode,
-        certificate_refs,
-        min_version: _,
-        alpn: _,
-        client_ca_ref,
-    }) = tls
-    else {
-        return;
+    let Some(spec) = tls else {
+        if protocol == Protocol::Https {
+            faults.invalid(
+                path,
+                "an HTTPS listener needs a certificate: add tls with certificateRefs",
+            );
+        }
+        return None;
     };
-    match mode {
-        TlsMode::Terminate => faults.unsupported_value(path.key("mode"), "Terminate"),
+    if !takes_tls {
+        let words = "only TLS, HTTPS, Auto and HTTPProxy listeners take TLS: remove tls, or set protocol to one of them";
+        faults.invalid(path, words);
+        return None;
+    }
+    match spec.mode {
+        TlsMode::Terminate => Some(tls::compile_listener(spec, protocol, &path, vault, faults)),
         TlsMode::Passthrough => {
-            let opened = [
-                ("certificateRefs", !certificate_refs.is_empty()),
-                ("minVersion", faults.written(&path.key("minVersion"))),
-                ("alpn", faults.written(&path.key("alpn"))),
-                ("clientCARef", client_ca_ref.is_some()),
-            ];
-            for (field, given) in opened {
-                if given {
-                    faults.invalid(
-                        path.key(field),
-                        "has no meaning with mode Passthrough, which does not open TLS",
-                    );
-                }
+            if protocol == Protocol::Https {
+                let words = "an HTTPS or HTTPProxy listener reads requests: set tls.mode to Terminate, or protocol to TLS";
+                faults.invalid(path.key("mode"), words);
             }
+            passed_through(spec, &path, faults);
+            None
         }
     }
+}
+
+fn passed_through(spec: &TlsSpec, path: &FieldPath, faults: &mut Faults<'_>) {
+    let TlsSpec {
+        mode: _,
+        certificate_refs,
+        min_version: _,
+        alpn,
+        client_ca_ref,
+    } = spec;
+    let opened = [
+        ("certificateRefs", !certificate_refs.is_empty()),
+        ("minVersion", faults.written(&path.key("minVersion"))),
+        ("alpn", alpn.is_some()),
+        ("clientCARef", client_ca_ref.is_some()),
+    ];
+    for (field, given) in opened {
+        if given {
+            faults.invalid(
+                path.key(field),
+                "has no meaning with mode Passthrough, which does not open TLS",
+            );
+        }
+    }
+}
+
+fn http_limits(
+    http: Option<&Http>,
+    protocol: Protocol,
+    path: &FieldPath,
+    faults: &mut Faults<'_>,
+) -> HttpLimits {
+    let Some(Http {
+        max_head_bytes,
+        max_body_bytes,
+    }) = http
+    else {
+        return HttpLimits::default();
+    };
+    if matches!(protocol, Protocol::Tcp | Protocol::Tls) {
+        let words = "only HTTP, HTTPS, Auto and HTTPProxy listeners read requests: remove http, or set protocol to one of them";
+        faults.invalid(path.key("http"), words);
+    }
+    HttpLimits {
+        max_head_bytes: *max_head_bytes,
+        max_body_bytes: *max_body_bytes,
+    }
+}
+
+/// Where `httpsRedirect` sends clients: the port that they know of the first listener at which a request in TLS is read.
+pub fn https_port(listeners: &[Spec]) -> u16 {
+    let reads = |listener: &&Spec| {
+        let terminates = listener
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.mode == TlsMode::Terminate);
+        match listener.protocol {
+            ListenerProtocol::HTTPS => true,
+            ListenerProtocol::Auto => terminates,
+            _ => false,
+        }
+    };
+    listeners
+        .iter()
+        .find(reads)
+        .map_or(HTTPS_PORT, |listener| listener.port)
 }

@@ -1,14 +1,15 @@
 //! Pools: what holds for the whole pool, and its listeners.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use switchyard_crds::proxypool::{Affinity as AffinitySpec, AffinityBy, Drain, Snat};
-use switchyard_crds::{Kind, ProxyPool, ProxyPoolSpec};
+use switchyard_crds::{Kind, ProxyPoolSpec};
 use switchyard_snapshot::{Affinity, Listener, Pool, PoolId};
 
 use super::faults::Faults;
-use super::{FieldPath, Given, ObjectKey, Profile, Refusal, access, by_age, listener, ports};
+use super::tls::Vault;
+use super::{FieldPath, ObjectKey, Profile, Refusal, Resources, access, by_age, listener, ports};
+use crate::secrets::Secrets;
 
 /// A pool on which chains can be hung.
 pub struct CompiledPool {
@@ -22,13 +23,13 @@ pub struct CompiledPool {
 pub type Pools = BTreeMap<PoolId, Option<CompiledPool>>;
 
 /// Compiles each pool by itself, then settles which of those that share an access point are right.
-pub fn compile_pools(given: &[Arc<Given<ProxyPool>>], profile: Profile, refused: &mut Vec<Refusal>) -> Pools {
-    let oldest_first = by_age(Kind::ProxyPool, given, refused);
+pub fn compile_pools(resources: &Resources, profile: Profile, refused: &mut Vec<Refusal>) -> Pools {
+    let oldest_first = by_age(Kind::ProxyPool, &resources.pools, refused);
     let conflicts = access::conflicts(&oldest_first);
     let mut pools = Pools::new();
     for (key, given) in oldest_first {
         let mut faults = Faults::of(key.clone(), &given.written);
-        let compiled = compile_pool(&key, &given.object.spec, profile, &mut faults);
+        let compiled = compile_pool(&key, &given.object.spec, profile, &resources.secrets, &mut faults);
         let conflict = conflicts.get(&key);
         refused.extend(faults.into_refusals());
         refused.extend(conflict.cloned());
@@ -45,8 +46,14 @@ fn compile_pool(
     key: &ObjectKey,
     spec: &ProxyPoolSpec,
     profile: Profile,
+    secrets: &Secrets,
     faults: &mut Faults<'_>,
 ) -> Option<CompiledPool> {
+    let vault = Vault {
+        namespace: &key.namespace,
+        secrets,
+    };
+    let https_port = listener::https_port(&spec.listeners);
     let path = FieldPath::spec();
     let ProxyPoolSpec {
         site,
@@ -75,8 +82,20 @@ fn compile_pool(
             faults.invalid(path.key("name"), words);
             continue;
         }
-        compiled.insert(spec.name.clone(), listener::compile(spec, &path, profile, faults));
+        let surroundings = listener::Surroundings {
+            profile,
+            vault,
+            https_port,
+        };
+        let listener = listener::compile(spec, &path, surroundings, faults);
+        compiled.insert(spec.name.clone(), listener);
     }
+    let terminates = compiled.values().flatten().any(|listener| listener.tls.is_some());
+    let ticket_keys = if terminates {
+        vault.ticket_keys(&key.name, faults)
+    } else {
+        Vec::new()
+    };
     let pool = Pool {
         namespace: key.namespace.clone(),
         name: key.name.clone(),
@@ -84,7 +103,7 @@ fn compile_pool(
         snat,
         affinity: affinity.as_ref().map(compile_affinity),
         drain_timeout: drain_timeout.get(),
-        ticket_keys: Vec::new(),
+        ticket_keys,
     };
     let usable = !faults.concern_more_than(&path);
     usable.then_some(CompiledPool {

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use switchyard_crds::proxychain::PoolRef;
-use switchyard_crds::{Kind, ProxyChain, Reason};
+use switchyard_crds::proxychain::{BackendProtocol, PoolRef};
+use switchyard_crds::{Kind, ProxyChain, ProxyChainSpec, Reason};
 use switchyard_snapshot::{Chain, ChainId, Listener, PoolId, Protocol, Snapshot};
 
 use super::faults::Faults;
@@ -53,7 +53,7 @@ fn attach_one(
     faults: &mut Faults<'_>,
 ) -> Option<(PoolId, Chain)> {
     let spec = &given.object.spec;
-    let mut chain = chain::compile(key, &given.object, resources.services.as_ref(), faults);
+    let mut chain = chain::compile(key, &given.object, resources, faults);
     let Some(pool_ref) = &spec.pool_ref else {
         if spec.remote.is_none() {
             faults.invalid(
@@ -69,7 +69,7 @@ fn attach_one(
     };
     let listener = find_listener(&pool, pool_ref, pools, resources, faults)?;
     chain.listener.clone_from(&listener.name);
-    fits(&chain, listener, faults);
+    fits(spec, &chain, listener, faults);
     let names = names_of(&chain, listener);
     let wanted = |name: &String| (pool.clone(), listener.name.clone(), name.clone());
     for (i, name) in names.iter().enumerate() {
@@ -118,7 +118,7 @@ fn names_of(chain: &Chain, listener: &Listener) -> Vec<String> {
 }
 
 /// Whether what the chain wants makes sense with what the listener can see.
-fn fits(chain: &Chain, listener: &Listener, faults: &mut Faults<'_>) {
+fn fits(spec: &ProxyChainSpec, chain: &Chain, listener: &Listener, faults: &mut Faults<'_>) {
     let path = FieldPath::spec();
     if listener.protocol == Protocol::Tcp && !chain.hostnames.is_empty() {
         let words = format!(
@@ -127,14 +127,55 @@ fn fits(chain: &Chain, listener: &Listener, faults: &mut Faults<'_>) {
         );
         faults.invalid(path.key("hostnames"), words);
     }
-    if chain.server_first && listener.protocol == Protocol::Tls {
-        let words = format!("listener {} is TLS, where the client speaks first", listener.name);
+    if chain.server_first && !matches!(listener.protocol, Protocol::Tcp | Protocol::Auto) {
+        let words = format!(
+            "listener {} is {}, where the client speaks first",
+            listener.name,
+            protocol_name(listener.protocol)
+        );
         faults.invalid(path.key("serverFirst"), words);
+    }
+    if !matches!(
+        listener.protocol,
+        Protocol::Http | Protocol::Https | Protocol::Auto
+    ) {
+        reads_no_requests(spec, listener, faults);
     }
     if chain.server_first && !chain.hostnames.is_empty() {
         let words =
             "needs the listener's default chain, since a silent client names nobody: leave hostnames out";
         faults.invalid(path.key("serverFirst"), words);
+    }
+}
+
+/// Refuses what only has a meaning where requests are read.
+fn reads_no_requests(spec: &ProxyChainSpec, listener: &Listener, faults: &mut Faults<'_>) {
+    let path = FieldPath::spec();
+    let words = |what: &str| {
+        format!(
+            "listener {} is {} and reads no requests: {what}, or make its protocol HTTP, HTTPS or Auto",
+            listener.name,
+            protocol_name(listener.protocol)
+        )
+    };
+    if spec.headers.is_some() {
+        faults.invalid(path.key("headers"), words("leave headers out"));
+    }
+    for (i, backend) in spec.backends.iter().enumerate() {
+        if backend.protocol == BackendProtocol::HTTP2 {
+            let field = path.key("backends").index(i).key("protocol");
+            faults.invalid(field, words("leave HTTP2 out"));
+        }
+    }
+}
+
+fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "TCP",
+        Protocol::Tls => "TLS",
+        Protocol::Http => "HTTP",
+        Protocol::Https => "HTTPS",
+        Protocol::Auto => "Auto",
     }
 }
 

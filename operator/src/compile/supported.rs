@@ -12,14 +12,7 @@ use super::{FieldPath, Fields, Given, Note, ObjectKey, Resources};
 const NOT_BUILT_OF_POOLS: [&str; 4] = ["dns", "guests", "peers", "listeners[].forward"];
 
 /// The same for chains.
-const NOT_BUILT_OF_CHAINS: [&str; 6] = [
-    "group",
-    "priority",
-    "redirect",
-    "remote",
-    "backends[].dialIn",
-    "backends[].tls",
-];
+const NOT_BUILT_OF_CHAINS: [&str; 5] = ["group", "priority", "redirect", "remote", "backends[].dialIn"];
 
 /// Fields of pools that are about the cluster, and why they have no effect without one.
 const CLUSTER_ONLY: [(&str, &str); 5] = [

@@ -1,6 +1,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
 
 mod properties;
+mod tls;
 
 use serde_json::{Value, json};
 
@@ -171,7 +172,6 @@ fn what_is_not_built_yet_is_refused_by_name() {
             .for_each(|(field, value)| backend[field] = value.clone());
         to_dmz("c", json!({"backends": [backend]}))
     };
-    let host = |field: &str, value: Value| backend(json!({"host": "one.example", "port": 80, field: value}));
     let of_pool = |field: &str, value: Value| {
         pool(
             "dmz",
@@ -180,28 +180,12 @@ fn what_is_not_built_yet_is_refused_by_name() {
     };
     for (document, field) in [
         (
-            listener(json!({"protocol": "HTTP"})),
-            "spec.listeners[0].protocol: HTTP",
-        ),
-        (
-            listener(json!({"protocol": "HTTPS"})),
-            "spec.listeners[0].protocol: HTTPS",
-        ),
-        (
             listener(json!({"protocol": "SOCKS"})),
             "spec.listeners[0].protocol: SOCKS",
         ),
         (
             listener(json!({"protocol": "HTTPProxy"})),
             "spec.listeners[0].protocol: HTTPProxy",
-        ),
-        (
-            listener(json!({"tls": {"certificateRefs": [{"name": "x"}]}})),
-            "spec.listeners[0].tls.mode: Terminate",
-        ),
-        (
-            listener(json!({"httpsRedirect": true})),
-            "spec.listeners[0].httpsRedirect",
         ),
         (listener(json!({"forward": {}})), "spec.listeners[0].forward"),
         (of_pool("dns", json!({"ttl": "1s"})), "spec.dns"),
@@ -225,11 +209,6 @@ fn what_is_not_built_yet_is_refused_by_name() {
             backend(json!({"dialIn": {"listener": "l"}})),
             "spec.backends[0].dialIn",
         ),
-        (host("tls", json!({})), "spec.backends[0].tls"),
-        (
-            host("protocol", json!("HTTP2")),
-            "spec.backends[0].protocol: HTTP2",
-        ),
     ] {
         let mut documents = vec![document.clone()];
         if document["kind"] == "ProxyChain" {
@@ -251,16 +230,19 @@ fn what_is_not_built_yet_is_refused_by_name() {
 fn a_refused_listener_or_chain_leaves_the_others_alone() {
     let compiled = compiled(&[
         dmz(
-            json!([{"name": "http", "port": 80, "protocol": "HTTP"}, {"name": "tcp", "port": 81, "protocol": "TCP"}]),
+            json!([{"name": "socks", "port": 80, "protocol": "SOCKS"}, {"name": "tcp", "port": 81, "protocol": "TCP"}]),
         ),
-        to_dmz("on-http", json!({"poolRef": {"name": "dmz", "listener": "http"}})),
+        to_dmz(
+            "on-socks",
+            json!({"poolRef": {"name": "dmz", "listener": "socks"}}),
+        ),
         to_dmz("on-tcp", json!({"poolRef": {"name": "dmz", "listener": "tcp"}})),
     ]);
     assert_eq!(
         refused(&compiled),
         [
-            "dmz spec.listeners[0].protocol UnsupportedValue: not supported by this version: spec.listeners[0].protocol: HTTP",
-            "on-http spec.poolRef.listener Pending: listener http of ProxyPool edge/dmz is refused",
+            "dmz spec.listeners[0].protocol UnsupportedValue: not supported by this version: spec.listeners[0].protocol: SOCKS",
+            "on-socks spec.poolRef.listener Pending: listener socks of ProxyPool edge/dmz is refused",
         ]
     );
     assert_eq!(chains_of(&compiled, "dmz"), ["on-tcp"]);

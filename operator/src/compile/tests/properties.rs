@@ -37,18 +37,34 @@ fn mostly(usual: Value, others: Vec<Value>) -> impl Strategy<Value = Value> {
 }
 
 fn any_pool() -> impl Strategy<Value = (Value, Option<u32>)> {
-    let protocol = prop::sample::select(vec![json!("TCP"), json!("Auto"), json!("Auto"), json!("HTTP")]);
+    let protocol = prop::sample::select(vec![
+        json!("TCP"),
+        json!("Auto"),
+        json!("Auto"),
+        json!("HTTP"),
+        json!("HTTPS"),
+        json!("SOCKS"),
+    ]);
     let port = prop::sample::select(vec![80, 81, 82, 83]);
     let proxy = mostly(json!("None"), vec![json!("Require")]);
     let direct = mostly(json!(null), vec![json!(80), json!(90)]);
-    let listener = (port, protocol, proxy, direct);
+    let named = |name: &str| json!({"certificateRefs": [{"name": "good"}, {"name": name}]});
+    let tls = mostly(
+        named("good"),
+        vec![
+            named("gone"),
+            json!({"certificateRefs": [{"name": "good"}], "clientCARef": {"name": "gone"}}),
+        ],
+    );
+    let listener = (port, protocol, proxy, direct, tls);
     let host = mostly(json!("x.example"), vec![json!("y.example")]);
     let dns = mostly(json!(null), vec![json!({})]);
     (prop::collection::vec(listener, 1..4), host, dns, age()).prop_map(|(listeners, host, dns, age)| {
-        let each = |(i, (port, protocol, proxy, direct)): (usize, (u16, Value, Value, Value))| {
+        let each = |(i, (port, protocol, proxy, direct, tls)): (usize, (u16, Value, Value, Value, Value))| {
             let name = format!("l{i}");
             given_fields(json!({
-                "name": name, "port": port, "protocol": protocol, "proxyProtocol": proxy, "directPort": direct
+                "name": name, "port": port, "protocol": protocol, "proxyProtocol": proxy, "directPort": direct,
+                "tls": if protocol == "HTTPS" { tls } else { Value::Null },
             }))
         };
         let listeners: Vec<Value> = listeners.into_iter().enumerate().map(each).collect();
@@ -75,22 +91,45 @@ fn any_chain() -> impl Strategy<Value = (Value, Option<u32>)> {
     let zone = mostly(json!("UTC"), vec![json!("Europe/London"), json!("Nowhere")]);
     let active = mostly(json!("b0"), vec![json!(null), json!("b1"), json!("b9")]);
     let server_first = mostly(json!(false), vec![json!(true)]);
-    (pool, listener, names, second, zone, active, server_first, age()).prop_map(
-        |(pool, listener, names, second, zone, active, server_first, age)| {
-            let spec = json!({
-                "poolRef": given_fields(json!({"name": pool, "listener": listener})),
-                "hostnames": names,
-                "serverFirst": server_first,
-                "backends": [
-                    {"name": "b0", "host": "x.example", "port": 80},
-                    {"name": format!("b{second}"), "srv": "_x._tcp.example", "tier": second},
-                ],
-                "schedule": {"timeZone": zone, "starts": [{"days": ["Mon"], "at": "07:00"}]},
-                "failover": given_fields(json!({"mode": "Manual", "active": active})),
-            });
-            (spec, age)
-        },
+    let backend = mostly(
+        json!({}),
+        vec![
+            json!({"protocol": "HTTP2"}),
+            json!({"tls": {"caRef": {"name": "good"}}}),
+            json!({"tls": {"caRef": {"name": "gone"}}}),
+        ],
+    );
+    (
+        pool,
+        listener,
+        names,
+        second,
+        zone,
+        active,
+        server_first,
+        backend,
+        age(),
     )
+        .prop_map(
+            |(pool, listener, names, second, zone, active, server_first, backend, age)| {
+                let mut first = backend;
+                first["name"] = json!("b0");
+                first["host"] = json!("x.example");
+                first["port"] = json!(80);
+                let spec = json!({
+                    "poolRef": given_fields(json!({"name": pool, "listener": listener})),
+                    "hostnames": names,
+                    "serverFirst": server_first,
+                    "backends": [
+                        first,
+                        {"name": format!("b{second}"), "srv": "_x._tcp.example", "tier": second},
+                    ],
+                    "schedule": {"timeZone": zone, "starts": [{"days": ["Mon"], "at": "07:00"}]},
+                    "failover": given_fields(json!({"mode": "Manual", "active": active})),
+                });
+                (spec, age)
+            },
+        )
 }
 
 /// Without the fields that are null.
@@ -100,7 +139,10 @@ fn given_fields(mut value: Value) -> Value {
 }
 
 fn given(documents: &[Value]) -> Resources {
-    let mut resources = Resources::default();
+    let mut resources = Resources {
+        secrets: [super::tls::usable("good")].into_iter().collect(),
+        ..Resources::default()
+    };
     for document in documents {
         add(&mut resources, document);
     }
@@ -142,7 +184,10 @@ proptest! {
         for document in documents.iter().filter(|document| document["kind"] == "ProxyChain") {
             let name = document["metadata"]["name"].as_str().unwrap();
             let used = compiled.snapshots.values().flat_map(|s| &s.chains).filter(|c| c.id.name == name).count();
-            let refused = compiled.refused.iter().any(|r| r.object.kind == Kind::ProxyChain && r.object.name == name);
+            let refused = compiled.refused.iter().any(|r| {
+                // a chain is used without what its Secrets would do
+                r.object.kind == Kind::ProxyChain && r.object.name == name && r.reason != Reason::InvalidCertificateRef
+            });
             prop_assert_eq!(used == 1, !refused, "{}", name);
         }
     }

@@ -10,6 +10,7 @@ use switchyard_snapshot::PoolId;
 
 use crate::FIELD_MANAGER;
 use crate::apply::MANAGED_BY;
+pub use crate::secrets::ticket_keys_of as ticket_keys;
 
 /// Label: the pool that a pod or child belongs to. The identity of a proxy rests on it.
 pub const POOL_LABEL: &str = "switchyard.dev/pool";
@@ -44,11 +45,6 @@ pub fn account(pool: &str) -> String {
 /// The `ConfigMap` with what a proxy needs before it can speak to the operator.
 pub fn bootstrap(pool: &str) -> String {
     format!("{pool}-bootstrap")
-}
-
-/// The Secret with the keys of TLS tickets.
-pub fn ticket_keys(pool: &str) -> String {
-    format!("{pool}-ticket-keys")
 }
 
 /// What finds the pods of a pool: labels that never change, since a workload's selector cannot.
