@@ -22,7 +22,9 @@ pub use access::{
     AccessPoint, AccessPointService, AccessPointServiceType, DirectAddress, DirectAddressType,
     ExternalTrafficPolicy,
 };
-pub use listener::{Forward, Http, Listener, ListenerProtocol, ListenerTls, ProxyProtocolIn, TlsMode, TlsVersion};
+pub use listener::{
+    Forward, Http, Listener, ListenerProtocol, ListenerTls, ProxyProtocolIn, TlsMode, TlsVersion,
+};
 pub use settings::{Affinity, AffinityBy, Dns, Drain, Guests, Peers, Percent, Snat};
 pub use status::{AddressType, PoolAddress, ProxyPoolStatus};
 pub use workload::{Inject, Workload, WorkloadKind};

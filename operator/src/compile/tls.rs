@@ -81,17 +81,8 @@ impl<'a> Vault<'a> {
         )
     }
 
-    /// The outer none: it is named and cannot be used.
-    fn ca(
-        self,
-        reference: Option<&SecretRef>,
-        path: &FieldPath,
-        faults: &mut Faults<'_>,
-    ) -> Option<Option<String>> {
-        match reference {
-            Some(reference) => self.read(reference, path, Secret::ca, faults).map(Some),
-            None => Some(None),
-        }
+    fn ca(self, reference: &SecretRef, path: &FieldPath, faults: &mut Faults<'_>) -> Option<String> {
+        self.read(reference, path, Secret::ca, faults)
     }
 
     /// The keys of the pool's tickets; none where there is no such Secret (yet): each process makes its own.
@@ -132,8 +123,11 @@ pub fn compile_listener(
     }
     let each = |(i, reference)| vault.certificate(reference, &refs.index(i), faults);
     let mut certificates: Vec<Certificate> = certificate_refs.iter().enumerate().filter_map(each).collect();
-    let client_ca = vault.ca(client_ca_ref.as_ref(), &path.key("clientCARef"), faults);
-    if client_ca.is_none() {
+    let client_ca = client_ca_ref.as_ref().map(|reference| {
+        let path = path.key("clientCARef");
+        vault.ca(reference, &path, faults)
+    });
+    if client_ca == Some(None) {
         // Nobody could be verified, and nobody comes in unverified: no handshake succeeds.
         certificates.clear();
     }
@@ -175,16 +169,19 @@ pub fn compile_backend(
              certificate",
         );
     }
-    let ca = vault.ca(ca_ref.as_ref(), &path.key("caRef"), faults);
-    let certificate = match client_certificate_ref {
-        Some(reference) => vault
-            .certificate(reference, &path.key("clientCertificateRef"), faults)
-            .map(Some),
-        None => Some(None),
-    };
+    let ca = ca_ref
+        .as_ref()
+        .map(|reference| vault.ca(reference, &path.key("caRef"), faults));
+    let certificate = client_certificate_ref.as_ref().map(|reference| {
+        let path = path.key("clientCertificateRef");
+        vault.certificate(reference, &path, faults)
+    });
+    if ca == Some(None) || certificate == Some(None) {
+        return None;
+    }
     Some(BackendTls {
         server_name: server_name?.trim_end_matches('.').to_owned(),
-        ca: ca?,
-        certificate: certificate?,
+        ca: ca.flatten(),
+        certificate: certificate.flatten(),
     })
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Snapshot;
 use crate::listener::is_default;
 
 /// Text that nobody may read by accident: printing it shows its length only. It is written out where a snapshot is stored
@@ -94,4 +95,27 @@ pub struct TicketKey {
     pub id: String,
     /// 32 random bytes in hex.
     pub key: Private,
+}
+
+impl Snapshot {
+    /// The same for people to read: every private key and ticket key is replaced by a word. It is of no use to a proxy.
+    #[must_use]
+    pub fn without_secrets(mut self) -> Self {
+        let hidden = || Private::new("hidden");
+        for listener in &mut self.listeners {
+            for certificate in listener.tls.iter_mut().flat_map(|tls| &mut tls.certificates) {
+                certificate.key = hidden();
+            }
+        }
+        let backends = self.chains.iter_mut().flat_map(|chain| &mut chain.backends);
+        for tls in backends.filter_map(|backend| backend.tls.as_mut()) {
+            if let Some(certificate) = &mut tls.certificate {
+                certificate.key = hidden();
+            }
+        }
+        for key in &mut self.pool.ticket_keys {
+            key.key = hidden();
+        }
+        self
+    }
 }

@@ -7,6 +7,7 @@ use hyper::body::Bytes;
 use hyper::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use switchyard_snapshot::Snapshot;
 
 use super::{respond, respond_as};
 use crate::app::Running;
@@ -165,6 +166,11 @@ fn snapshot(running: &Running) -> Value {
         .iter()
         .map(ToString::to_string)
         .collect();
+    let shown = standing
+        .snapshot
+        .as_deref()
+        .cloned()
+        .map(Snapshot::without_secrets);
     json!({
         "proxy": running.name(),
         "generation": standing.generation,
@@ -173,7 +179,7 @@ fn snapshot(running: &Running) -> Value {
         "rejected": rejected,
         "listenErrors": listen_errors,
         "source": running.source(),
-        "snapshot": standing.snapshot,
+        "snapshot": shown,
     })
 }
 
