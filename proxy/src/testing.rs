@@ -2,6 +2,7 @@
 
 pub(crate) mod dns;
 pub(crate) mod rig;
+pub(crate) mod tls;
 
 use std::time::{Duration, Instant};
 

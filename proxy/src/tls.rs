@@ -32,3 +32,6 @@ fn provider() -> Arc<CryptoProvider> {
         LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
     Arc::clone(&RING)
 }
+
+#[cfg(test)]
+mod tests;

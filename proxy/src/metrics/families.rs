@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Reading;
-use crate::counters::{CONNECT_BUCKETS_US, ChainTotals};
+use crate::counters::{CONNECT_BUCKETS_US, ChainTotals, Handshake};
 use crate::session::end::{ConnectError, End, Refusal};
 
 /// A label's name and value.
@@ -191,7 +191,29 @@ impl Reading {
             let reasons = Refusal::ALL.into_iter().zip(t.refused);
             reasons.map(move |(reason, n)| ([("listener", name), ("reason", reason.label())], n))
         });
-        out.counters("connections_refused", "Connections that were not served", refused)
+        out.counters("connections_refused", "Connections that were not served", refused)?;
+        let handshakes = all().flat_map(|(name, t)| {
+            let kinds = Handshake::ALL.into_iter().zip(t.tls_opened);
+            kinds.map(move |(handshake, n)| {
+                let labels = [
+                    ("listener", name),
+                    ("version", handshake.version()),
+                    ("kind", handshake.kind()),
+                ];
+                (labels, n)
+            })
+        });
+        out.counters(
+            "tls_handshakes",
+            "TLS handshakes with clients that succeeded",
+            handshakes,
+        )?;
+        let failed = all().map(|(name, t)| ([("listener", name)], t.tls_failed));
+        out.counters(
+            "tls_handshake_failures",
+            "TLS handshakes with clients that failed or took too long",
+            failed,
+        )
     }
 
     pub(super) fn sessions(&self, out: &mut Families<'_>) -> Result<(), Error> {

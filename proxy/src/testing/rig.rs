@@ -11,7 +11,7 @@ use switchyard_snapshot::{
     Health, HttpLimits, HttpVersion, Listener, Mode, OnDown, OnMissing, Protocol, Resolution, SendProxy,
     Target, TicketKey,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -282,20 +282,21 @@ pub(crate) async fn client(at: SocketAddr, expected: &str) -> TcpStream {
 }
 
 /// Reads exactly `expected`, within five seconds.
-pub(crate) async fn expect(stream: &mut TcpStream, expected: &str) {
+pub(crate) async fn expect(stream: &mut (impl AsyncRead + Unpin), expected: &str) {
     let mut bytes = vec![0; expected.len()];
     within(stream.read_exact(&mut bytes)).await.unwrap();
     assert_eq!(String::from_utf8_lossy(&bytes), expected);
 }
 
 /// Sends `text` and reads it back.
-pub(crate) async fn ask(stream: &mut TcpStream, text: &str) {
+pub(crate) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
     expect(stream, text).await;
 }
 
 /// What is left of the stream, and whether it ended in order.
-pub(crate) async fn rest(stream: &mut TcpStream) -> (Vec<u8>, Result<(), std::io::ErrorKind>) {
+pub(crate) async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, Result<(), std::io::ErrorKind>) {
     let mut bytes = Vec::new();
     let ended = within(stream.read_to_end(&mut bytes)).await;
     (bytes, ended.map(drop).map_err(|error| error.kind()))

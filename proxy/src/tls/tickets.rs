@@ -239,3 +239,6 @@ impl ProducesTickets for Tickets {
         self.open_at(Instant::now(), cipher)
     }
 }
+
+#[cfg(test)]
+mod tests;
