@@ -13,6 +13,8 @@ use crate::testing::dns::{DnsServer, Mood};
 use crate::testing::eventually;
 use crate::testing::rig::{self, ask, client, rest, within};
 
+mod tls;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A server that says its name and echoes; it dies with its last connection when told to.

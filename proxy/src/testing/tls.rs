@@ -38,10 +38,10 @@ pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     pub(crate) fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         // Two of one name would be taken for one that signs wrongly.
         static NTH: AtomicU32 = AtomicU32::new(0);
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let name = format!("CA {} of a test", NTH.fetch_add(1, Ordering::Relaxed));
         params.distinguished_name.push(DnType::CommonName, name);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
@@ -261,11 +261,14 @@ pub(crate) async fn accept(
     rig::within(TlsAcceptor::from(Arc::clone(config)).accept(tcp)).await
 }
 
+/// The protocol agreed on, and the name asked for.
+pub(crate) type Heard = (Option<String>, Option<String>);
+
 /// A server behind TLS that says its name, then sends back what it gets until the client ends its stream.
 pub(crate) struct TlsEcho {
     pub(crate) address: SocketAddr,
-    /// The protocols agreed on, and the names asked for, connection by connection.
-    pub(crate) heard: Arc<Mutex<Vec<(Option<String>, Option<String>)>>>,
+    /// Connection by connection.
+    pub(crate) heard: Arc<Mutex<Vec<Heard>>>,
     accepting: AbortHandle,
 }
 

@@ -85,3 +85,34 @@ fn a_field_this_release_does_not_know_is_refused_by_name() {
     let error = serde_json::from_str::<Snapshot>(&text).unwrap_err().to_string();
     assert!(error.contains("fastStart"), "{error}");
 }
+
+#[test]
+fn what_people_are_shown_holds_no_secret() {
+    let certificate = crate::Certificate {
+        name: "shown-tls".into(),
+        chain: "a certificate".into(),
+        key: crate::Private::new("SECRET"),
+    };
+    let mut snapshot = snapshot();
+    snapshot.listeners[0].tls = Some(crate::ListenerTls {
+        certificates: vec![certificate.clone(); 2],
+        min_version: crate::TlsVersion::V1_2,
+        alpn: vec![],
+        client_ca: None,
+    });
+    snapshot.chains[0].backends[0].tls = Some(crate::BackendTls {
+        server_name: "backend.example".into(),
+        ca: None,
+        certificate: Some(certificate),
+    });
+    snapshot.pool.ticket_keys = vec![crate::TicketKey {
+        id: "shown".into(),
+        key: crate::Private::new("SECRET"),
+    }];
+    let written = serde_json::to_string(&snapshot).unwrap();
+    assert_eq!(written.matches("SECRET").count(), 4);
+    assert!(!format!("{snapshot:?}").contains("SECRET"));
+    let shown = serde_json::to_string(&snapshot.without_secrets()).unwrap();
+    assert!(!shown.contains("SECRET"), "{shown}");
+    assert_eq!(shown.matches("shown-tls").count(), 3);
+}

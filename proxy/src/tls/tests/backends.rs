@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use switchyard_snapshot::{BackendTls, Chain, HttpVersion, Protocol, SendProxy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::proxy_protocol::{self, Header};
@@ -180,7 +181,6 @@ async fn a_proxy_header_goes_before_tls() {
     let (mut tcp, _) = within(backend.accept()).await.unwrap();
     let mut bytes = Vec::new();
     let length = loop {
-        use tokio::io::AsyncReadExt;
         // Not a byte of what follows.
         bytes.push(within(tcp.read_u8()).await.unwrap());
         if let Some((header, length)) = proxy_protocol::decode(&bytes).unwrap() {
@@ -199,7 +199,6 @@ async fn a_proxy_header_goes_before_tls() {
     );
     let config = server_config(&ca.issue(&["backend.example"]), None);
     let mut server = accept(&config, tcp).await.unwrap();
-    use tokio::io::AsyncWriteExt;
     client.write_all(b"inside").await.unwrap();
     expect(&mut server, "inside").await;
     workers.stop().await;

@@ -1,14 +1,15 @@
 //! What comes in on a port, complete or not.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use switchyard_snapshot::{AcceptProxy, Protocol};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::Front;
@@ -64,6 +65,100 @@ async fn one_port_takes_tls_and_plain_clients() {
     odd.write_all(&[22, 9, 9]).await.unwrap();
     expect(&mut odd, "220 other").await;
     workers.stop().await;
+}
+
+/// A server that answers each connection's first request with its name, and keeps what it was asked.
+async fn web(name: &'static str) -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let _ = tell.send(String::from_utf8(head).unwrap());
+            let length = name.len();
+            let answer =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{name}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (address, told)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_is_known_in_the_clear_and_inside_tls() {
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+    /// The preface and empty settings.
+    const BEGINS: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let ca = Authority::new();
+    let (address, mut asked) = web("web").await;
+    let control = Control::simple("c", &[address]);
+    for protocol in [Protocol::Auto, Protocol::Http, Protocol::Https] {
+        let mut main = listener("main", protocol, vec![ca.issue(&["a.example"])]);
+        main.tls.as_mut().unwrap().alpn = vec!["h2".into(), "http/1.1".into()];
+        let front = Front::new(main, &control).await;
+        if protocol != Protocol::Https {
+            let mut plain = TcpStream::connect(front.at).await.unwrap();
+            plain.write_all(REQUEST).await.unwrap();
+            served(&mut plain).await;
+            let head = within(asked.recv()).await.unwrap().to_lowercase();
+            assert!(head.contains("x-forwarded-proto: http\r\n"), "{head}");
+            let mut plain = TcpStream::connect(front.at).await.unwrap();
+            plain.write_all(BEGINS).await.unwrap();
+            settings(&mut plain).await;
+        }
+        for alpn in [vec![], vec!["http/1.1"], vec!["h2"]] {
+            let mut client = Client::of(&ca);
+            client.alpn.clone_from(&alpn);
+            let opened = client.open(front.at, "a.example").await;
+            if protocol == Protocol::Http {
+                opened.unwrap_err();
+                continue;
+            }
+            let mut stream = opened.unwrap();
+            if alpn == ["h2"] {
+                stream.write_all(BEGINS).await.unwrap();
+                settings(&mut stream).await;
+                continue;
+            }
+            stream.write_all(REQUEST).await.unwrap();
+            served(&mut stream).await;
+            let head = within(asked.recv()).await.unwrap().to_lowercase();
+            assert!(head.contains("x-forwarded-proto: https\r\n"), "{head}");
+            // HTTP/2 by its first bytes, where nothing was agreed on.
+            if alpn.is_empty() {
+                let mut stream = client.open(front.at, "a.example").await.unwrap();
+                stream.write_all(BEGINS).await.unwrap();
+                settings(&mut stream).await;
+            }
+        }
+        let refused = front.counts().refused[Refusal::BadHandshake.index()];
+        assert_eq!(
+            refused,
+            if protocol == Protocol::Http { 3 } else { 0 },
+            "{protocol:?}"
+        );
+        front.workers.stop().await;
+    }
+}
+
+async fn served(stream: &mut (impl AsyncRead + Unpin)) {
+    let (answer, _) = rest(stream).await;
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nweb"),
+        "{answer}"
+    );
+}
+
+/// The first frame of an HTTP/2 server (RFC 9113 §3.4).
+async fn settings(stream: &mut (impl AsyncRead + Unpin)) {
+    let mut frame = [0; 9];
+    within(stream.read_exact(&mut frame)).await.unwrap();
+    assert_eq!(frame[3], 4, "{frame:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -129,7 +129,7 @@ proptest! {
             let (client, backend) = pair.secure().await;
             let (from_client, to_client) = tokio::io::split(client);
             let (from_backend, to_backend) = tokio::io::split(backend);
-            let ((), (), got_up, got_down) = tokio::time::timeout(Duration::from_secs(60), async {
+            let ((), (), got_up, got_down) = tokio::time::timeout(Duration::from_mins(1), async {
                 tokio::join!(
                     send(to_client, up.clone()),
                     send(to_backend, down.clone()),
@@ -291,7 +291,7 @@ async fn who_reads_slowly_slows_the_sender_and_costs_no_memory() {
     }
     backend.shutdown().await.unwrap();
     assert_eq!(
-        tokio::time::timeout(Duration::from_secs(60), reading)
+        tokio::time::timeout(Duration::from_mins(1), reading)
             .await
             .unwrap()
             .unwrap(),
