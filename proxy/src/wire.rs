@@ -1,6 +1,8 @@
 //! A byte stream to a client or a backend: TCP, or TLS on top of it. In: a connected socket. Out: reads and writes, and the
 //! socket beneath for what only a socket can do.
 
+mod ahead;
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,13 +11,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+pub(crate) use ahead::Ahead;
+
 /// One side's stream.
 #[derive(Debug)]
 pub(crate) enum Wire {
     /// TCP as it is.
     Plain(TcpStream),
     /// TLS that ends here; boxed, so that plain connections stay small.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Ahead>>),
 }
 
 impl Wire {
@@ -23,7 +27,7 @@ impl Wire {
     pub(crate) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
+            Self::Tls(tls) => tls.get_ref().0.tcp(),
         }
     }
 

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::listener::ChainLocal;
 use crate::session::end::ConnectError;
-use crate::wire::Wire;
+use crate::wire::{Ahead, Wire};
 
 use super::{pem, provider, words};
 
@@ -163,7 +163,7 @@ impl Client {
         // a socket that is broken, which the handshake will say too.
         let _ = tcp.set_nodelay(true);
         let connector = TlsConnector::from(Arc::clone(&self.config));
-        match connector.connect(self.name.clone(), tcp).await {
+        match connector.connect(self.name.clone(), Ahead::new(tcp)).await {
             Ok(stream) => Ok(Wire::Tls(Box::new(stream.into()))),
             Err(error) => Err(words::of_backend(&error, &self.name.to_str())),
         }

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::StartHandshake;
 
 use crate::session::end::Refusal;
-use crate::wire::Wire;
+use crate::wire::{Ahead, Wire};
 
 use super::certificates::Certificates;
 use super::tickets::{Keys, Tickets};
@@ -79,10 +79,11 @@ impl Server {
                 return Err(Box::new(self.unopened(text, tcp)));
             }
         };
-        let handshake = StartHandshake::from_parts(accepted, tcp).into_stream(Arc::clone(&self.config));
+        let handshake =
+            StartHandshake::from_parts(accepted, Ahead::new(tcp)).into_stream(Arc::clone(&self.config));
         match handshake.into_fallible().await {
             Ok(stream) => Ok(Wire::Tls(Box::new(stream.into()))),
-            Err((error, tcp)) => Err(Box::new(self.unopened(words::of_client(&error), tcp))),
+            Err((error, tcp)) => Err(Box::new(self.unopened(words::of_client(&error), tcp.into_tcp()))),
         }
     }
 
