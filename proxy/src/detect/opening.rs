@@ -42,7 +42,8 @@ pub(crate) struct Opening {
     /// SNI.
     pub(crate) name: Option<String>,
     pub(crate) is_tls: bool,
-    /// Whether the relay has to look out for a PROXY header, because nothing was read here.
+    /// Whether the relay has to look out for a PROXY header, because nothing was read here: inside TLS it would be believed as
+    /// little as in the clear.
     pub(crate) forbid_header: bool,
 }
 
@@ -58,6 +59,11 @@ impl Opening {
     /// What the client has said so far, without a PROXY header.
     pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes)
+    }
+
+    /// Whether nothing has been read that the backend shall get.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// Reads a PROXY header where there may or must be one.
@@ -114,9 +120,9 @@ impl Opening {
         &mut self,
         from: &mut Source<'_>,
         protocol: Protocol,
+        rule: HeaderRule,
         may_be_silent: bool,
     ) -> Result<Spoken, Refused> {
-        let rule = HeaderRule::Ignored;
         self.read_until_known(from, protocol, rule, may_be_silent, look_inside)
             .await
     }

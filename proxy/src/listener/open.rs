@@ -41,23 +41,21 @@ impl Opener<'_> {
     pub(super) async fn run(&mut self) -> Result<Spoke, Refused> {
         let alarms = &self.worker.alarms;
         let limit = self.route.listener().handshake_timeout;
-        let opened = alarms.within(limit, self.open()).await;
-        let refused = match opened {
-            Ok(opened) => opened,
-            Err(_) => Err(Refusal::HandshakeTimeout.into()),
-        };
+        let rule = HeaderRule::of(self.route.listener(), self.from.ip());
+        let opened = alarms.within(limit, self.open(rule)).await;
+        let spoke = opened.unwrap_or_else(|_| Err(Refusal::HandshakeTimeout.into()));
+        // Where something was read, it was no header.
+        self.opening.forbid_header = rule == HeaderRule::Forbidden && self.opening.is_empty();
         if self.wire.is_none() {
             self.listener.counts.tls_failed.add(1);
         }
-        refused
+        spoke
     }
 
-    async fn open(&mut self) -> Result<Spoke, Refused> {
+    async fn open(&mut self, rule: HeaderRule) -> Result<Spoke, Refused> {
         let route = Rc::clone(&self.route);
         let listener = route.listener();
         let protocol = listener.protocol;
-        let peer = self.from.ip();
-        let rule = HeaderRule::of(listener, peer);
         let server_first = |name| protocol == Protocol::Auto && route.route().is_server_first(name);
         let may_be_silent = protocol == Protocol::Tcp || server_first(None);
         let (opening, mut source) = self.source()?;
@@ -69,7 +67,6 @@ impl Opener<'_> {
             return Err(Refusal::SourceNotAllowed.into());
         }
         if protocol == Protocol::Tcp {
-            self.opening.forbid_header = rule == HeaderRule::Forbidden;
             return Ok(Spoke::Opaque);
         }
         let (opening, mut source) = self.source()?;
@@ -96,7 +93,10 @@ impl Opener<'_> {
         }
         let may_be_silent = server_first(self.opening.name.as_deref());
         let (opening, mut source) = self.source()?;
-        match opening.read_inside(&mut source, protocol, may_be_silent).await? {
+        match opening
+            .read_inside(&mut source, protocol, rule, may_be_silent)
+            .await?
+        {
             Spoken::Http(version) => Ok(Spoke::Http(version)),
             Spoken::Opaque | Spoken::Tls => Ok(Spoke::Opaque),
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use switchyard_snapshot::{AcceptProxy, Protocol};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
@@ -182,6 +182,52 @@ async fn a_proxy_header_goes_before_the_handshake() {
     let sessions = front.workers.sessions(1).await;
     assert_eq!(sessions[0].client, "192.0.2.7:4711".parse().unwrap());
     front.workers.stop().await;
+}
+
+/// Nor after a silence in which the server spoke.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_header_of_a_stranger_is_let_through_nowhere() {
+    const HEADER: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n";
+    let ca = Authority::new();
+    let echo = Echo::start("220").await;
+    let mut chain = rig::chain("c");
+    chain.server_first = true;
+    let chain = Control::new(chain, vec![candidate(echo.address)]);
+    for protocol in [Protocol::Tls, Protocol::Auto] {
+        let mut main = listener("main", protocol, vec![ca.issue(&["a.example"])]);
+        main.accept_proxy = AcceptProxy::Accept;
+        main.trusted_sources = vec!["10.0.0.0/8".parse().unwrap()];
+        let front = Front::new(main, &chain).await;
+        for (secure, greeted) in [(true, false), (true, true), (false, true)] {
+            let tcp = TcpStream::connect(front.at).await.unwrap();
+            if secure {
+                let connector = TlsConnector::from(Client::of(&ca).config());
+                let name = "a.example".try_into().unwrap();
+                let mut stream = within(connector.connect(name, tcp)).await.unwrap();
+                stranger(&mut stream, greeted, HEADER).await;
+            } else if protocol == Protocol::Auto {
+                let mut tcp = tcp;
+                stranger(&mut tcp, greeted, HEADER).await;
+            }
+        }
+        // Whoever says something else is served.
+        let mut stream = Client::of(&ca).open(front.at, "a.example").await.unwrap();
+        stream.write_all(b"PRO").await.unwrap();
+        stream.write_all(b"FIT\r\n").await.unwrap();
+        expect(&mut stream, "220PROFIT\r\n").await;
+        front.workers.stop().await;
+    }
+}
+
+async fn stranger(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), greeted: bool, header: &[u8]) {
+    if greeted {
+        expect(stream, "220").await;
+    }
+    stream.write_all(header).await.unwrap();
+    stream.flush().await.unwrap();
+    let (said, ended) = rest(stream).await;
+    assert!(!said.windows(5).any(|part| part == b"PROXY"), "{said:?}");
+    assert_eq!(ended, Err(ErrorKind::ConnectionReset));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
