@@ -7,8 +7,11 @@
 //! | a chain: new, its spec, gone | the pool that it named before and the one that it names now |
 //! | a Service or slice that a chain names, so that its endpoints differ | the pools of those chains |
 //! | a Service or slice that nobody names | nothing |
+//! | a Secret that a pool or chain names: what stands in it, or it is gone | those pools, and the pools of those chains |
+//! | a Secret that nobody names | nothing |
 //! | a status, labels, annotations; a pod; the same thing again | nothing |
 
+mod book;
 mod change;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +27,9 @@ use switchyard_snapshot::{ChainId, PoolId};
 use crate::compile::{Fields, Given, ObjectKey, Resources, chain_id, pool_id, pool_of};
 use crate::endpoints::{ServiceId, Services};
 use crate::pods::Pods;
+use crate::secrets::{SecretId, Wants};
 use crate::written::Defaults;
+use book::{Book, secrets_of_chain, secrets_of_pool};
 
 pub use change::{Change, slim};
 
@@ -61,6 +66,7 @@ pub struct Index {
     /// Pools that do not fit their type.
     unreadable: BTreeSet<PoolId>,
     services: Services,
+    secrets: Book,
     pods: Pods,
     chains_of: BTreeMap<PoolId, BTreeSet<ChainId>>,
     sharing: BTreeMap<AccessPoint, BTreeSet<PoolId>>,
@@ -68,17 +74,18 @@ pub struct Index {
 }
 
 impl Index {
-    /// Nothing is known.
+    /// Nothing is known; Secrets that must be fetched are told to `wants`.
     ///
     /// # Errors
     /// Our own definitions cannot be read, which is a mistake of ours.
-    pub fn new(pods: Pods) -> Result<Self, String> {
+    pub fn new(pods: Pods, wants: Wants) -> Result<Self, String> {
         Ok(Self {
             defaults: Defaults::new()?,
             pools: BTreeMap::new(),
             chains: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             services: Services::default(),
+            secrets: Book::new(wants),
             pods,
             chains_of: BTreeMap::new(),
             sharing: BTreeMap::new(),
@@ -113,17 +120,30 @@ impl Index {
                     self.endpoints_changed(&service, dirty);
                 }
             }
+            Change::Secret(id, version) => {
+                if self.secrets.seen(&id, version) {
+                    self.secret_changed(&id, dirty);
+                }
+            }
+            Change::Fetched(id, fetched) => {
+                if self.secrets.fetched(id.clone(), fetched) {
+                    self.secret_changed(&id, dirty);
+                }
+            }
             Change::Pod(metadata) => self.pods.set(&metadata),
             Change::PodGone { namespace, name } => self.pods.gone(&namespace, &name),
         }
     }
 
-    /// How many pools, chains and Services there are.
+    /// How much is known.
     pub fn sizes(&self) -> Sizes {
+        let (secrets, secrets_held) = self.secrets.sizes();
         Sizes {
             pools: self.pools.len() + self.unreadable.len(),
             chains: self.chains.len(),
             services: self.services.len(),
+            secrets,
+            secrets_held,
         }
     }
 
@@ -167,6 +187,16 @@ impl Index {
             .collect()
     }
 
+    /// Whether a Secret that the unit names is there and has not been fetched yet: it cannot be compiled before.
+    pub fn waits(&self, unit: &Unit) -> bool {
+        self.secrets.waits_for(self.secrets_in(unit))
+    }
+
+    /// Whether any unit waits.
+    pub fn any_waits(&self) -> bool {
+        self.secrets.waits()
+    }
+
     /// What a unit is compiled from: everything that its result depends on, and nothing else.
     pub fn resources(&self, unit: &Unit) -> Resources {
         let mut resources = Resources {
@@ -196,6 +226,7 @@ impl Index {
             .flat_map(|chain| services_of(&chain.object))
             .collect();
         resources.services = Some(self.services.only(named.iter()));
+        resources.secrets = self.secrets.only(self.secrets_in(unit));
         resources
     }
 
@@ -206,6 +237,18 @@ impl Index {
         };
         let of_pool = of_pool.into_iter().flatten();
         of_pool.filter_map(|id| self.chains.get(id)).chain(stray)
+    }
+
+    fn secrets_in<'a>(&'a self, unit: &Unit) -> impl Iterator<Item = SecretId> + use<'a> {
+        let pool = match unit {
+            Unit::Pool(id) => self.pools.get(id),
+            Unit::Chain(_) => None,
+        };
+        let of_pool = pool.into_iter().flat_map(|pool| secrets_of_pool(&pool.object));
+        of_pool.chain(
+            self.chains_in(unit)
+                .flat_map(|chain| secrets_of_chain(&chain.object)),
+        )
     }
 
     fn set_pool(&mut self, pool: Arc<ProxyPool>, dirty: &mut Dirty) {
@@ -230,6 +273,7 @@ impl Index {
             self.sharing.entry(shared.clone()).or_default().insert(id.clone());
             self.sharing_changed(&shared, dirty);
         }
+        self.secrets.name(&ObjectKey::pool(&id), secrets_of_pool(&pool));
         let given = self.given(Kind::ProxyPool, pool, |pool| serde_json::to_value(&pool.spec));
         self.pools.insert(id.clone(), given);
         dirty.insert(Unit::Pool(id));
@@ -240,6 +284,8 @@ impl Index {
             return;
         };
         dirty.insert(Unit::Pool(id.clone()));
+        self.secrets
+            .unname(&ObjectKey::pool(id), secrets_of_pool(&before.object));
         if let Some(shared) = access_point(&before.object) {
             self.sharing_changed(&shared, dirty);
             forget(&mut self.sharing, &shared, id);
@@ -272,6 +318,8 @@ impl Index {
         for service in services_of(&chain) {
             self.named_by.entry(service).or_default().insert(id.clone());
         }
+        self.secrets
+            .name(&ObjectKey::chain(&id), secrets_of_chain(&chain));
         let given = self.given(Kind::ProxyChain, chain, |chain| serde_json::to_value(&chain.spec));
         self.chains.insert(id, given);
     }
@@ -284,6 +332,8 @@ impl Index {
         if let Some(pool) = pool_of(&before.object) {
             forget(&mut self.chains_of, &pool, id);
         }
+        self.secrets
+            .unname(&ObjectKey::chain(id), secrets_of_chain(&before.object));
         for service in services_of(&before.object) {
             forget(&mut self.named_by, &service, id);
         }
@@ -293,6 +343,25 @@ impl Index {
         let chains = self.named_by.get(service).into_iter().flatten();
         let units = chains.filter_map(|id| Some(unit_of(id, &self.chains.get(id)?.object)));
         dirty.extend(units);
+    }
+
+    fn secret_changed(&self, id: &SecretId, dirty: &mut Dirty) {
+        for ObjectKey {
+            kind,
+            namespace,
+            name,
+        } in self.secrets.namers(id).cloned()
+        {
+            let pool = PoolId { namespace, name };
+            match kind {
+                Kind::ProxyPool => drop(dirty.insert(Unit::Pool(pool))),
+                Kind::ProxyChain => {
+                    let PoolId { namespace, name } = pool;
+                    let id = ChainId { namespace, name };
+                    dirty.extend(self.chains.get(&id).map(|chain| unit_of(&id, &chain.object)));
+                }
+            }
+        }
     }
 
     fn given<T>(
@@ -320,6 +389,10 @@ pub struct Sizes {
     pub chains: usize,
     /// Services, whether or not a chain names them.
     pub services: usize,
+    /// Secrets, whether or not somebody names them.
+    pub secrets: usize,
+    /// Secrets of which it is known what stands in them.
+    pub secrets_held: usize,
 }
 
 /// An object of a unit.

@@ -3,6 +3,8 @@
 //!
 //! What stands in a Secret is never printed, neither here nor in what is said about it.
 
+pub mod fetch;
+
 mod about;
 mod pem;
 
@@ -14,6 +16,7 @@ use ring::digest;
 use switchyard_snapshot::{Certificate, Private, TicketKey};
 
 pub use about::{About, about};
+pub use fetch::{Fetched, Wants};
 
 /// Bytes of a ticket key.
 const TICKET_KEY_BYTES: usize = 32;
@@ -149,8 +152,8 @@ pub enum Known {
     There(Arc<Secret>),
     /// It is there, and cannot be read, which is said elsewhere.
     Unreadable,
-    /// The API server does not let us read it; its words.
-    Forbidden(String),
+    /// It is there, and the API server does not let us read it, for longer than a moment; why, in words.
+    Unread(String),
 }
 
 /// Secrets that are known; those that are not here are not there.

@@ -2,7 +2,8 @@
 //! change touches; and what became of each object, for its status.
 //!
 //! Changes that are there together are taken in together, then each pool that they touch is compiled once. Nothing is
-//! compiled before every watch has seen everything: what is not known yet would be taken for gone.
+//! compiled before every watch has seen everything, nor before the Secrets that it names have been fetched: what is not known
+//! yet would be taken for gone.
 
 mod metrics;
 
@@ -95,8 +96,10 @@ impl Supply {
                 continue;
             }
             self.settle(began).await;
-            self.synced
-                .send_if_modified(|synced| !std::mem::replace(synced, true));
+            if !lock(&self.index).any_waits() {
+                self.synced
+                    .send_if_modified(|synced| !std::mem::replace(synced, true));
+            }
         }
     }
 
@@ -119,7 +122,12 @@ impl Supply {
                 return self.gone(ObjectKey::pool(id));
             }
             Change::ChainGone(id) => return self.gone(ObjectKey::chain(id)),
-            Change::Service(..) | Change::Slice { .. } | Change::Pod(_) | Change::PodGone { .. } => return,
+            Change::Service(..)
+            | Change::Slice { .. }
+            | Change::Secret(..)
+            | Change::Fetched(..)
+            | Change::Pod(_)
+            | Change::PodGone { .. } => return,
         };
         self.board.object(object.key(), Some(object));
     }
@@ -135,12 +143,18 @@ impl Supply {
         if units.is_empty() {
             return;
         }
+        let mut compiled = 0;
         for unit in &units {
+            // it comes back once its Secrets are there
+            if lock(&self.index).waits(unit) {
+                continue;
+            }
+            compiled += 1;
             self.compile(unit);
             tokio::task::yield_now().await;
         }
-        self.metrics.settled(units.len(), began.elapsed(), self.sizes());
-        tracing::debug!(units = units.len(), took = ?began.elapsed(), "compiled");
+        self.metrics.settled(compiled, began.elapsed(), self.sizes());
+        tracing::debug!(units = compiled, took = ?began.elapsed(), "compiled");
     }
 
     fn sizes(&self) -> Sizes {

@@ -12,10 +12,10 @@ mod source;
 use std::convert::Infallible;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::Api;
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher;
 use switchyard_crds::{ProxyChain, ProxyPool};
 use tokio::sync::mpsc;
@@ -52,6 +52,7 @@ pub fn spawn(context: &Context, counters: &Metrics, to: &mpsc::Sender<Message>, 
         spawn_kind::<DeserializeGuard<ProxyChain>>(context, &of_chains, counters, to, tasks),
         spawn_kind::<Service>(context, &everything(), counters, to, tasks),
         spawn_kind::<EndpointSlice>(context, &everything(), counters, to, tasks),
+        spawn_kind::<PartialObjectMeta<Secret>>(context, &everything(), counters, to, tasks),
         spawn_kind::<Pod>(context, &of_pools, counters, to, tasks),
     ]
     .into_iter()

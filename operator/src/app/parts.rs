@@ -15,6 +15,7 @@ use crate::index::Index;
 use crate::lease::{Leadership, Role, terms};
 use crate::metrics::{Gauges, Page};
 use crate::pods::Pods;
+use crate::secrets::{Wants, fetch};
 use crate::status::{self, Board};
 use crate::supply::{self, Outlets, Supply, View};
 use crate::tasks::Tasks;
@@ -130,7 +131,14 @@ impl Wiring<'_> {
             supplied.register(registry);
         });
         let watching = watches::spawn(self.context, &watched, &sender, tasks);
-        let index = Index::new(self.pods.clone()).map_err(Error)?;
+        let wants = Wants::default();
+        let index = Index::new(self.pods.clone(), wants.clone()).map_err(Error)?;
+        let fetching = fetch::run(self.context.client.clone(), wants, sender);
+        let cancelled = tasks.cancelled();
+        tasks.spawn("secrets", async move {
+            cancelled.run_until_cancelled(fetching).await;
+            Ok::<_, String>(())
+        });
         let outlets = Outlets {
             publisher,
             board: self.board.clone(),

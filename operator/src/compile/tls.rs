@@ -41,10 +41,10 @@ impl<'a> Vault<'a> {
                 Err(flaw) => (Reason::InvalidCertificateRef, format!("Secret {name} {flaw}")),
             },
             Some(Known::Unreadable) => (Reason::Pending, format!("Secret {name} cannot be read")),
-            Some(Known::Forbidden(why)) => (
+            Some(Known::Unread(why)) => (
                 Reason::InvalidCertificateRef,
                 format!(
-                    "Secret {name} cannot be read ({why}): allow the operator to get Secrets in namespace {}",
+                    "Secret {name} cannot be read ({why}): see that the operator may get Secrets in namespace {}",
                     self.namespace
                 ),
             ),

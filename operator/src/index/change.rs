@@ -7,6 +7,7 @@ use switchyard_crds::{ProxyChain, ProxyPool};
 use switchyard_snapshot::{ChainId, PoolId};
 
 use crate::endpoints::{Definition, ServiceId, Slice};
+use crate::secrets::{Fetched, SecretId};
 
 /// What happened to one object.
 #[derive(Clone, Debug)]
@@ -32,6 +33,10 @@ pub enum Change {
         /// What is in it.
         slice: Option<Slice>,
     },
+    /// A Secret is there in this version; none: it is gone.
+    Secret(SecretId, Option<String>),
+    /// A Secret that somebody names has been asked for.
+    Fetched(SecretId, Fetched),
     /// A pod of a pool is like this now.
     Pod(Box<ObjectMeta>),
     /// A pod of a pool is gone, or is of no pool any more.

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::compile::{Profile, compile};
 use crate::endpoints::{Definition, Slice};
+use crate::secrets::{Fetched, Secret};
 
 fn index() -> Index {
-    Index::new(Pods::default()).unwrap()
+    Index::new(Pods::default(), Wants::default()).unwrap()
 }
 
 fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, generation: i64, spec: &Value) -> Arc<T> {
@@ -81,6 +82,36 @@ fn slice_gone(service: &str, name: &str) -> Change {
         name: name.into(),
         slice: None,
     }
+}
+
+fn pool_with_tls(name: &str, generation: i64, secret: &str) -> Change {
+    let listener = json!({"name": "a", "port": 8443, "tls": {"certificateRefs": [{"name": secret}]}});
+    let spec = json!({"accessPoint": {"name": name}, "listeners": [listener]});
+    Change::Pool(object("ProxyPool", name, generation, &spec))
+}
+
+fn with_ca(secret: &str) -> Value {
+    json!({"host": "one.example", "port": 80, "tls": {"caRef": {"name": secret}}})
+}
+
+fn secret_id(name: &str) -> SecretId {
+    SecretId {
+        namespace: "edge".into(),
+        name: name.into(),
+    }
+}
+
+fn secret(name: &str, version: Option<&str>) -> Change {
+    Change::Secret(secret_id(name), version.map(str::to_owned))
+}
+
+fn fetched(name: &str, version: &str, text: &str) -> Change {
+    let data = BTreeMap::from([("ca.crt".to_owned(), text.as_bytes().to_vec())]);
+    let fetched = Fetched::Found {
+        version: version.into(),
+        secret: Arc::new(Secret::new(data)),
+    };
+    Change::Fetched(secret_id(name), fetched)
 }
 
 fn pool_key(name: &str) -> PoolId {
@@ -184,13 +215,40 @@ fn each_change_dirties_what_depends_on_it_and_nothing_else() {
             &["pool a"],
         ),
         ("the first comes back", defined("cms", 80), &[]),
+        ("a Secret that nobody names", secret("tls", Some("1")), &[]),
+        ("a pool that names it", pool_with_tls("a", 3, "tls"), &["pool a"]),
+        ("what stands in it", fetched("tls", "1", "x"), &["pool a"]),
+        ("it changes", secret("tls", Some("2")), &[]),
+        ("what stands in it", fetched("tls", "2", "y"), &["pool a"]),
+        (
+            "a Secret that a chain names",
+            chain("c4", 1, "a", &with_ca("ca")),
+            &["pool a"],
+        ),
+        ("is made", secret("ca", Some("1")), &[]),
+        ("and fetched", fetched("ca", "1", "x"), &["pool a"]),
+        ("and gone", secret("ca", None), &["pool a"]),
+        ("and made again", secret("ca", Some("2")), &[]),
+        ("and fetched again", fetched("ca", "2", "x"), &["pool a"]),
+        (
+            "the chain names no pool",
+            chain("c4", 2, "", &with_ca("ca")),
+            &["pool a", "chain c4"],
+        ),
+        ("the Secret is another", secret("ca", Some("3")), &[]),
+        (
+            "which concerns the chain alone",
+            fetched("ca", "3", "y"),
+            &["chain c4"],
+        ),
         (
             "a pool that cannot be read",
             Change::PoolUnreadable(pool_key("a")),
             &["pool a"],
         ),
         ("still", Change::PoolUnreadable(pool_key("a")), &[]),
-        ("it can again", pool("a", 3, "a"), &["pool a"]),
+        ("its Secret changes", secret("tls", Some("3")), &[]),
+        ("it can again", pool("a", 4, "a"), &["pool a"]),
     ];
     for (what, change, expected) in table {
         assert_eq!(apply(&mut index, change), expected, "{what}");
@@ -199,8 +257,10 @@ fn each_change_dirties_what_depends_on_it_and_nothing_else() {
         index.sizes(),
         Sizes {
             pools: 1,
-            chains: 2,
-            services: 1
+            chains: 3,
+            services: 1,
+            secrets: 2,
+            secrets_held: 1,
         }
     );
 }
@@ -253,6 +313,7 @@ fn crowd() -> Vec<Change> {
     for n in 0..60 {
         let target = match n % 4 {
             0 => service(&format!("s{}", n % 3)),
+            1 => with_ca(&format!("ca{}", n % 3)),
             _ => host(),
         };
         let pool = if n % 11 == 0 {
@@ -263,6 +324,8 @@ fn crowd() -> Vec<Change> {
         all.push(chain(&format!("c{n}"), 1, &pool, &target));
     }
     for n in 0..2 {
+        all.push(secret(&format!("ca{n}"), Some("1")));
+        all.push(fetched(&format!("ca{n}"), "1", "no certificate"));
         all.push(defined(&format!("s{n}"), 80));
         all.push(slice(&format!("s{n}"), "x", &format!("10.0.0.{n}"), &json!("")));
     }
@@ -281,6 +344,7 @@ fn units_by_themselves_are_what_they_are_together() {
         pools: index.pools.values().cloned().collect(),
         chains: index.chains.values().cloned().collect(),
         services: Some(index.services.clone()),
+        secrets: index.secrets.only((0..3).map(|n| secret_id(&format!("ca{n}")))),
         ..Resources::default()
     };
     whole

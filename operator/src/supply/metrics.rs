@@ -18,6 +18,8 @@ pub struct Metrics {
     pools: Gauge,
     chains: Gauge,
     services: Gauge,
+    secrets: Gauge,
+    secrets_held: Gauge,
 }
 
 impl Metrics {
@@ -30,6 +32,8 @@ impl Metrics {
             pools: Gauge::default(),
             chains: Gauge::default(),
             services: Gauge::default(),
+            secrets: Gauge::default(),
+            secrets_held: Gauge::default(),
         }
     }
 
@@ -54,6 +58,16 @@ impl Metrics {
         registry.register("pools", "ProxyPools that are known", self.pools.clone());
         registry.register("chains", "ProxyChains that are known", self.chains.clone());
         registry.register("services", "Services that are known", self.services.clone());
+        registry.register(
+            "secrets",
+            "Secrets that are known to be there",
+            self.secrets.clone(),
+        );
+        registry.register(
+            "secrets_held",
+            "Secrets that a pool or chain names, and whose contents are held",
+            self.secrets_held.clone(),
+        );
     }
 
     pub(super) fn settled(&self, units: usize, took: Duration, sizes: Sizes) {
@@ -63,6 +77,8 @@ impl Metrics {
             (&self.pools, sizes.pools),
             (&self.chains, sizes.chains),
             (&self.services, sizes.services),
+            (&self.secrets, sizes.secrets),
+            (&self.secrets_held, sizes.secrets_held),
         ] {
             gauge.set(i64::try_from(size).unwrap_or(i64::MAX));
         }

@@ -5,6 +5,7 @@ use switchyard_snapshot::{ChainId, ResourceId};
 
 use super::*;
 use crate::pods::Pods;
+use crate::secrets::{Fetched, Secret, SecretId, Wants};
 
 struct Rig {
     publisher: Publisher,
@@ -17,13 +18,19 @@ struct Rig {
 /// A supply fed by one watch that has not seen everything yet.
 fn rig() -> Rig {
     let publisher = Publisher::new();
+    let wants = Wants::default();
     let board = Board::default();
     let outlets = Outlets {
         publisher: publisher.clone(),
         verdicts: Verdicts::new(board.clone()),
         board,
     };
-    let supply = Supply::new(Index::new(Pods::default()).unwrap(), 1, outlets, Metrics::new());
+    let supply = Supply::new(
+        Index::new(Pods::default(), wants.clone()).unwrap(),
+        1,
+        outlets,
+        Metrics::new(),
+    );
     let (to, inbox) = mpsc::channel(QUEUE);
     Rig {
         publisher,
@@ -131,7 +138,7 @@ async fn a_pool_that_becomes_unusable_leaves_its_proxies_what_they_have() {
         chain("a", 1, "h"),
         pool(1, "Auto"),
         Message::Synced,
-        pool(2, "HTTP"),
+        pool(2, "SOCKS"),
     ])
     .await;
     rig.send([Message::Change(Change::PoolUnreadable(id()))]).await;
@@ -162,5 +169,59 @@ async fn a_pool_that_is_gone_is_withdrawn() {
     assert_eq!(
         compiled.refused[0].message,
         "there is no ProxyPool dmz in namespace edge"
+    );
+}
+
+#[tokio::test]
+async fn a_pool_waits_for_its_secrets_and_nobody_else_does() {
+    let mut rig = rig();
+    let secret = SecretId {
+        namespace: "edge".into(),
+        name: "web-tls".into(),
+    };
+    let spec = json!({"listeners": [{"name": "a", "port": 8443, "protocol": "HTTPS",
+        "tls": {"certificateRefs": [{"name": "web-tls"}]}}]});
+    let other = json!({"listeners": [{"name": "a", "port": 8443}]});
+    rig.send([
+        Message::Change(Change::Pool(object("ProxyPool", "dmz", 1, &spec))),
+        Message::Change(Change::Pool(object("ProxyPool", "other", 1, &other))),
+        Message::Change(Change::Secret(secret.clone(), Some("1".into()))),
+        Message::Synced,
+    ])
+    .await;
+    let published = |publisher: &Publisher, name: &str| {
+        let id = PoolId {
+            namespace: "edge".into(),
+            name: name.into(),
+        };
+        publisher.versions(&id).len()
+    };
+    while published(&rig.publisher, "other") == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        published(&rig.publisher, "dmz"),
+        0,
+        "its certificate is not gone, only unknown"
+    );
+    assert!(!*rig.synced.borrow());
+    let fetched = Fetched::Found {
+        version: "1".into(),
+        secret: Arc::new(Secret::default()),
+    };
+    rig.send([Message::Change(Change::Fetched(secret, fetched))])
+        .await;
+    rig.synced.wait_for(|synced| *synced).await.unwrap();
+    assert_eq!(published(&rig.publisher, "dmz"), 2);
+    let (_, view, _) = rig.settled().await;
+    let words: Vec<String> = view
+        .compiled()
+        .refused
+        .into_iter()
+        .map(|refusal| refusal.message)
+        .collect();
+    assert!(
+        words.len() == 1 && words[0].starts_with("Secret web-tls has no tls.crt"),
+        "{words:?}"
     );
 }

@@ -4,10 +4,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Resource;
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use serde::de::DeserializeOwned;
 use switchyard_crds::{ProxyChain, ProxyPool};
 use switchyard_snapshot::{ChainId, PoolId};
@@ -16,6 +16,7 @@ use super::Counters;
 use crate::compile::{chain_id, pool_id};
 use crate::endpoints::{Definition, ServiceId, Slice};
 use crate::index::{Change, slim};
+use crate::secrets::SecretId;
 
 /// A kind that is watched for the index.
 pub trait Watched:
@@ -131,6 +132,24 @@ impl Watched for EndpointSlice {
             name,
             slice: None,
         }
+    }
+}
+
+/// Only metadata travels: what stands in a Secret is fetched where somebody names it.
+impl Watched for PartialObjectMeta<Secret> {
+    const NAME: &'static str = "Secret";
+    type Mark = SecretId;
+
+    fn news(self, _: &Counters) -> Option<(SecretId, Change)> {
+        let id = SecretId {
+            namespace: self.metadata.namespace?,
+            name: self.metadata.name?,
+        };
+        Some((id.clone(), Change::Secret(id, self.metadata.resource_version)))
+    }
+
+    fn gone(id: SecretId) -> Change {
+        Change::Secret(id, None)
     }
 }
 

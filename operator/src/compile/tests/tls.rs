@@ -113,8 +113,8 @@ fn a_secret_that_cannot_be_used_takes_out_one_certificate_and_leaves_the_others(
             "Secret bad holds a key in tls.key that does not belong",
         ),
         (
-            Some(Known::Forbidden("no right".into())),
-            "Secret bad cannot be read (no right): allow the operator to get Secrets in namespace edge",
+            Some(Known::Unread("no right".into())),
+            "Secret bad cannot be read (no right): see that the operator may get Secrets in namespace edge",
         ),
     ] {
         let secrets = known
