@@ -28,6 +28,7 @@ mod site;
 mod steady;
 mod stream;
 mod succession;
+mod tls_secrets;
 mod workloads;
 
 use shared::Shared;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     }
     reports::add(&mut suite, &shared);
     stream::add(&mut suite, &shared);
+    tls_secrets::add(&mut suite, &shared);
     ready::add(&mut suite, &shared);
     release::add(&mut suite, &shared);
     identity::add(&mut suite, &shared);
