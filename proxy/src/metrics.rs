@@ -128,6 +128,7 @@ impl Collector for Reading {
         self.listeners(&mut families)?;
         self.sessions(&mut families)?;
         self.connects(&mut families)?;
+        self.requests(&mut families)?;
         self.beliefs(&mut families)
     }
 }

@@ -15,6 +15,9 @@ use crate::session::end::{ConnectError, End, Refusal};
 /// A label's name and value.
 type Label<'a> = (&'static str, &'a str);
 
+/// Durations by the bounds of [`CONNECT_BUCKETS_US`], not cumulative.
+type Buckets = [u64; CONNECT_BUCKETS_US.len() + 1];
+
 /// Writes families of metrics.
 pub(super) struct Families<'a>(DescriptorEncoder<'a>);
 
@@ -45,6 +48,30 @@ impl<'a> Families<'a> {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in values {
             ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    /// A histogram for each chain: buckets as counted, and the sum in microseconds.
+    fn durations<'t>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (&'t str, &'t Buckets, u64)>,
+    ) -> Result<(), Error> {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (chain, buckets, sum_us) in values {
+            let bounds = CONNECT_BUCKETS_US
+                .iter()
+                .map(|us| *us as f64 / 1e6)
+                .chain([f64::INFINITY]);
+            let bounded: Vec<(f64, u64)> = bounds.zip(buckets.iter().copied()).collect();
+            let count = buckets.iter().sum();
+            let labels = [("chain", chain)];
+            let mut metric = family.encode_family(&labels)?;
+            metric.encode_histogram::<[Label<'_>; 0]>(sum_us as f64 / 1e6, count, &bounded, None)?;
         }
         Ok(())
     }
@@ -270,23 +297,27 @@ impl Reading {
             errors.map(move |(error, n)| ([("chain", chain), ("reason", error.label())], n))
         });
         out.counters("connect_failures", "Attempts to connect that failed", failures)?;
+        let took = all().map(|(chain, t)| (chain, &t.connect_buckets, t.connect_us));
         let help = "How long successful attempts to connect took";
-        let mut family = out
-            .0
-            .encode_descriptor("connect_seconds", help, None, MetricType::Histogram)?;
-        for (chain, totals) in all() {
-            let bounds = CONNECT_BUCKETS_US
-                .iter()
-                .map(|us| *us as f64 / 1e6)
-                .chain([f64::INFINITY]);
-            let buckets: Vec<(f64, u64)> = bounds.zip(totals.connect_buckets).collect();
-            let count = totals.connect_buckets.iter().sum();
-            let sum = totals.connect_us as f64 / 1e6;
-            let labels = [("chain", chain)];
-            let mut metric = family.encode_family(&labels)?;
-            metric.encode_histogram::<[Label<'_>; 0]>(sum, count, &buckets, None)?;
-        }
-        Ok(())
+        out.durations("connect_seconds", help, took)
+    }
+
+    /// HTTP.
+    pub(super) fn requests(&self, out: &mut Families<'_>) -> Result<(), Error> {
+        let names = self.names();
+        let all = || names.iter().map(|(name, totals)| (name.as_str(), *totals));
+        let requests = all().flat_map(|(chain, t)| {
+            let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(t.requests);
+            classes.map(move |(class, n)| ([("chain", chain), ("code", class)], n))
+        });
+        out.counters(
+            "http_requests",
+            "HTTP requests, by the class of their status",
+            requests,
+        )?;
+        let took = all().map(|(chain, t)| (chain, &t.answer_buckets, t.answer_us));
+        let help = "From a request to the beginning of its endpoint's response";
+        out.durations("http_response_seconds", help, took)
     }
 
     /// What chains believe.
