@@ -39,6 +39,7 @@ use crate::access_log;
 use crate::listener::{ListenerLocal, Passes, began};
 use crate::proxy_protocol::{self, Addresses};
 use crate::relay::Relay;
+use crate::session::Details;
 use crate::session::end::{Fault, Refusal};
 use crate::tls;
 use crate::wire::Wire;
@@ -89,7 +90,7 @@ struct Visit {
     trusted: bool,
     secure: bool,
     server_name: Option<Rc<str>>,
-    tls: Option<access_log::Tls>,
+    tls: Option<Rc<tls::Opened>>,
     monitor: bool,
     at: Instant,
 }
@@ -118,6 +119,15 @@ impl Visit {
         if !error.is_io() {
             self.note("refused:badRequest", None, Some(error.to_string()));
         }
+    }
+
+    /// Counts and logs a client that asks only to take it back.
+    fn note_abuse(&self) {
+        self.note(
+            "refused:badRequest",
+            None,
+            Some("it takes its requests back".to_owned()),
+        );
     }
 
     fn note(&self, end: &'static str, status: Option<u16>, why: Option<String>) {
@@ -154,9 +164,19 @@ impl Visit {
                 .into_iter()
                 .chain(why)
                 .reduce(|status, why| format!("{status}: {why}")),
-            tls: self.tls.clone(),
+            tls: self.tls.as_deref().cloned().map(tls::Opened::record),
             http: None,
         });
+    }
+
+    /// What the access log says of a session that began as a request.
+    fn details(&self) -> Option<Box<Details>> {
+        self.worker().shared.access_log.as_ref()?;
+        Some(Box::new(Details {
+            name: self.server_name.as_deref().map(str::to_owned),
+            tls: self.tls.as_deref().cloned(),
+            ..Details::default()
+        }))
     }
 
     fn addresses(&self) -> Addresses {
@@ -189,7 +209,7 @@ pub(crate) async fn serve(held: Held, listener: Rc<ListenerLocal>, client: Clien
         trusted,
         secure: matches!(wire, Wire::Tls(_)),
         server_name: server_name.map(Rc::from),
-        tls: tls::Opened::of(&wire).map(tls::Opened::record),
+        tls: tls::Opened::of(&wire).map(Rc::new),
         monitor,
         at,
     };

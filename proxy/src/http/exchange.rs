@@ -39,6 +39,8 @@ pub(super) enum After {
     Close,
     /// It ends at once.
     Drop,
+    /// The client took its request back.
+    Gone,
     /// It belongs to an endpoint from now on.
     Tunnel(Box<Tunnel>),
 }
@@ -104,7 +106,7 @@ impl Exchange<'_> {
             Err(Stop::Answer(answer)) => self.answer(*answer).await,
             Err(Stop::Client(why)) => {
                 self.entry.ends("clientAborted", Some(why));
-                After::Drop
+                After::Gone
             }
             Err(Stop::Backend(why)) => {
                 self.entry.ends("backendReset", Some(why));

@@ -49,7 +49,7 @@ pub(super) async fn serve(visit: Visit, conn: Conn) -> Option<Relay> {
     };
     match after {
         After::Tunnel(tunnel) => tunnel::relay(*tunnel, conn, visit),
-        After::Keep | After::Close | After::Drop => None,
+        After::Keep | After::Close | After::Drop | After::Gone => None,
     }
 }
 
@@ -86,7 +86,8 @@ async fn requests(visit: &Visit, conn: &Rc<Conn>, life: &Life) -> After {
             request,
             reply,
         };
-        match exchange.run(body).await {
+        // Boxed: while a connection waits for its next request it shall be small.
+        match Box::pin(exchange.run(body)).await {
             After::Keep => conn.rest(),
             after => return after,
         }

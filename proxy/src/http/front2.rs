@@ -21,6 +21,7 @@ use super::log::Entry;
 use super::reply::Reply;
 use super::request::Request;
 use crate::wire::Wire;
+use crate::worker::thread::Worker;
 
 /// Streams of one client at a time (RFC 9113 §6.5.2 asks for 100 at least).
 const MAX_STREAMS: u32 = 128;
@@ -31,6 +32,9 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 128 * 1024;
 /// Streams that a client may reset before we have looked at them; more end the connection (CVE-2023-44487).
 const MAX_RESETS: usize = 32;
+/// Requests that a client may take back on one connection, if they are more than half of all: it does not want answers, it
+/// wants us to work.
+const MAX_TAKEN_BACK: u32 = 200;
 /// How long the end of a connection may take.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -66,6 +70,7 @@ pub(super) async fn serve(visit: Visit, wire: Wire, said: Vec<u8>) {
     Streams {
         visit,
         open: Rc::default(),
+        tally: Rc::default(),
         going: false,
     }
     .run(connection, life)
@@ -76,7 +81,22 @@ pub(super) async fn serve(visit: Visit, wire: Wire, said: Vec<u8>) {
 struct Streams {
     visit: Visit,
     open: Rc<Cell<usize>>,
+    tally: Rc<Tally>,
     going: bool,
+}
+
+/// How streams ended.
+#[derive(Debug, Default)]
+struct Tally {
+    served: Cell<u32>,
+    taken_back: Cell<u32>,
+}
+
+impl Tally {
+    fn is_abuse(&self) -> bool {
+        let taken_back = self.taken_back.get();
+        taken_back >= MAX_TAKEN_BACK && taken_back > self.served.get()
+    }
 }
 
 /// Counts a stream for as long as it lives.
@@ -103,6 +123,11 @@ impl Streams {
                 Ok(Some(Ok((request, respond)))) => {
                     life.moves();
                     self.begin(request, respond);
+                    if self.tally.is_abuse() {
+                        self.visit.note_abuse();
+                        connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+                        return finish(&worker, &mut connection).await;
+                    }
                 }
                 Ok(Some(Err(error))) => {
                     self.visit.note_broken(&error);
@@ -113,10 +138,7 @@ impl Streams {
                 Err(Over) if self.open.get() > 0 => life.extend(),
                 Err(Over) => {
                     connection.graceful_shutdown();
-                    let rest = poll_fn(|cx| connection.poll_closed(cx));
-                    let ended = worker.alarms.within(LINGER, rest).await;
-                    drop(ended);
-                    return;
+                    return finish(&worker, &mut connection).await;
                 }
             }
         }
@@ -126,8 +148,16 @@ impl Streams {
         self.open.set(self.open.get() + 1);
         let open = Open(Rc::clone(&self.open));
         // It ends with the worker, if not before.
-        tokio::task::spawn_local(stream(self.visit.clone(), request, respond, open));
+        let tally = Rc::clone(&self.tally);
+        tokio::task::spawn_local(stream(self.visit.clone(), request, respond, open, tally));
     }
+}
+
+/// Lets the last words arrive.
+async fn finish(worker: &Worker, connection: &mut Connection<Ahead, Bytes>) {
+    let rest = poll_fn(|cx| connection.poll_closed(cx));
+    let ended = worker.alarms.within(LINGER, rest).await;
+    drop(ended);
 }
 
 /// One stream.
@@ -136,6 +166,7 @@ async fn stream(
     request: http::Request<h2::RecvStream>,
     respond: SendResponse<Bytes>,
     _open: Open,
+    tally: Rc<Tally>,
 ) {
     let worker = Rc::clone(visit.worker());
     let route = visit.listener.route();
@@ -160,8 +191,10 @@ async fn stream(
                 request,
                 reply,
             };
-            // A tunnel is carried within the exchange here; what else may come after a stream is no concern of others.
-            drop::<After>(exchange.run(body).await);
+            match exchange.run(body).await {
+                After::Gone => tally.taken_back.set(tally.taken_back.get() + 1),
+                _ => tally.served.set(tally.served.get() + 1),
+            }
         }
         Err(bad) => refuse(&visit, life, reply, &Answer::bad(bad)).await,
     }

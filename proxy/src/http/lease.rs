@@ -1,5 +1,6 @@
 //! An endpoint that a request occupies. In: a connection and a place. Out: both given back when the request is done.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -10,8 +11,9 @@ use super::link::Link;
 use super::pool::{Kept, Taken};
 use crate::chain::view::Via;
 use crate::connect::Reached;
-use crate::endpoint::Place;
-use crate::listener::ChainLocal;
+use crate::endpoint::{EndpointId, Place};
+use crate::listener::{ChainLocal, ListenerLocal};
+use crate::worker::thread::Worker;
 
 /// A place at an endpoint, and the connection to it.
 #[derive(Debug)]
@@ -24,9 +26,11 @@ pub(super) struct Lease {
 /// What is told to others when a request leaves its endpoint.
 #[derive(Debug)]
 pub(super) struct Hold {
-    visit: Visit,
+    worker: Rc<Worker>,
+    listener: Rc<ListenerLocal>,
+    from: IpAddr,
     pub(super) chain: Rc<ChainLocal>,
-    endpoint: crate::endpoint::EndpointId,
+    endpoint: EndpointId,
     /// Somebody else tells it.
     released: bool,
 }
@@ -36,9 +40,9 @@ impl Drop for Hold {
         if self.released {
             return;
         }
-        if let Some(rules) = &self.visit.listener.route().routing().affinity {
+        if let Some(rules) = &self.listener.route().routing().affinity {
             let table = &self.chain.handle.affinity;
-            table.released(rules, self.visit.from.ip(), self.endpoint, Instant::now());
+            table.released(rules, self.from, self.endpoint, Instant::now());
         }
         self.chain.freed.notify_one();
     }
@@ -56,7 +60,9 @@ impl Lease {
     pub(super) fn new(visit: &Visit, chain: &Rc<ChainLocal>, reached: Reached, taken: Taken) -> Self {
         Self {
             hold: Hold {
-                visit: visit.clone(),
+                worker: Rc::clone(visit.worker()),
+                listener: Rc::clone(&visit.listener),
+                from: visit.from.ip(),
                 chain: Rc::clone(chain),
                 endpoint: reached.place.endpoint().id,
                 released: false,
@@ -93,7 +99,7 @@ impl Lease {
         {
             let Kept { conn, .. } = &kept;
             if conn.is_quiet() {
-                hold.visit.worker().pool.keep(reached.place.endpoint().id, kept);
+                hold.worker.pool.keep(reached.place.endpoint().id, kept);
             }
         }
     }

@@ -14,6 +14,7 @@ use super::request::Request;
 use crate::access_log::{self, Record};
 use crate::listener::{ChainLocal, began};
 use crate::session::end::Fault;
+use crate::tls;
 
 /// One request, as far as it is known.
 #[derive(Debug)]
@@ -128,7 +129,7 @@ impl Entry {
             end: self.end,
             fault,
             why: self.why,
-            tls: visit.tls.clone(),
+            tls: visit.tls.as_deref().cloned().map(tls::Opened::record),
             http: Some(access_log::Http {
                 version: reply.version(),
                 method: self.method.to_string(),

@@ -96,6 +96,7 @@ pub(super) fn relay(tunnel: Tunnel, client: Rc<Conn>, visit: Visit) -> Option<Re
     let (backend, down) = Rc::into_inner(kept.conn)?.into_parts();
     let (client, up) = Rc::into_inner(client)?.into_parts();
     let chain = hold.pass_on();
+    let details = visit.details();
     let Held { busy, passes } = Rc::into_inner(visit.held)?;
     let start = Start {
         chain,
@@ -104,7 +105,7 @@ pub(super) fn relay(tunnel: Tunnel, client: Rc<Conn>, visit: Visit) -> Option<Re
         place: reached.place,
         since: visit.at,
         monitor: visit.monitor,
-        details: None,
+        details,
     };
     let sockets = Sockets { client, backend };
     let first = First {

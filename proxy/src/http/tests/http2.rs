@@ -314,3 +314,34 @@ async fn a_client_that_takes_a_request_back_frees_the_server() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_only_takes_its_requests_back_is_sent_away() {
+    let site = Site::start("one").await;
+    let front = Front::new(&[&site]).await;
+    let mut send = client(front.at).await;
+    let mut sent = 0;
+    let ended = within(async {
+        loop {
+            match send.clone().ready().await {
+                Ok(ready) => send = ready,
+                Err(error) => break error,
+            }
+            let Ok((response, mut to)) = send.send_request(request(Method::POST, "/silent"), false) else {
+                continue;
+            };
+            sent += 1;
+            to.send_reset(Reason::CANCEL);
+            drop(response);
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(
+        ended.reason(),
+        Some(Reason::ENHANCE_YOUR_CALM),
+        "{ended} after {sent}"
+    );
+    let mut other = client(front.at).await;
+    assert_eq!(ask(&mut other, "/").await.1, b"one");
+}
