@@ -20,6 +20,10 @@ use crate::relay::Relay;
 /// How long a client whose connection we end may take to read what we said last.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long an idle connection stays open once the proxy drains: a request that is on its way when it is closed would be lost. One
+/// that comes in this time is served, and its response says that the connection ends.
+const LAST_CHANCE: Duration = Duration::from_secs(5);
+
 /// What came next on a connection.
 enum Next {
     Request(RequestHead),
@@ -109,30 +113,35 @@ async fn next(visit: &Visit, conn: &Conn, life: &Life, limit: usize) -> Next {
             Err(bad) => return Next::Refuse(Answer::bad(bad)),
         }
         let begun = !conn.input.borrow().is_empty();
+        let leaving = worker.lives.is_leaving();
         if begun {
             life.enter(Phase::Head);
-        } else if worker.lives.is_leaving() {
-            return Next::End;
         }
-        let read = poll_fn(|cx| {
+        let read = life.unless_over(poll_fn(|cx| {
             if let Poll::Ready(read) = conn.poll_fill(cx, &worker.buffers) {
                 return Poll::Ready(Some(read));
             }
-            // Whoever has not begun a request is not waited for while we leave.
-            if !begun && worker.lives.is_leaving() {
+            // Whoever has not begun a request when we begin to leave gets the time for one.
+            if !begun && !leaving && worker.lives.is_leaving() {
                 Poll::Ready(None)
             } else {
                 Poll::Pending
             }
-        });
-        match life.unless_over(read).await {
+        }));
+        let read = if begun || !leaving {
+            read.await
+        } else {
+            worker.alarms.within(LAST_CHANCE, read).await.unwrap_or(Err(Over))
+        };
+        match read {
+            Ok(None) => {}
             Ok(Some(Ok(count))) if count > 0 => life.moves(),
             Ok(Some(Ok(_))) if begun => {
                 return Next::Refuse(Answer::bad(Bad::request("it ends in the middle of a head")));
             }
             Err(Over) if begun => return Next::Refuse(Answer::too_slow()),
             // Who has said nothing is told nothing.
-            Ok(_) | Err(Over) => return Next::End,
+            Ok(Some(_)) | Err(Over) => return Next::End,
         }
     }
 }
