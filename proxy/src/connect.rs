@@ -36,6 +36,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) routing: &'a Routing,
     /// Only watched: nothing is read from it. None: whoever calls watches it.
     pub(crate) client: Option<&'a TcpStream>,
+    /// Something that it said has been read already.
+    pub(crate) has_spoken: bool,
     pub(crate) from: IpAddr,
     /// What a PROXY header says of it. Sent here where TLS follows; otherwise the caller's to send, with its first bytes.
     pub(crate) announce: Announce<'a>,

@@ -109,7 +109,7 @@ impl<'a> Search<'a> {
                     next = Instant::now();
                     continue;
                 }
-                () = left(self.caller.client) => return Err(self.refused(Refusal::ClientGone)),
+                () = left(self.caller.client, self.caller.has_spoken) => return Err(self.refused(Refusal::ClientGone)),
             };
             flights.retain(|flight| flight.endpoint != choice.id());
             match self.settle(choice, outcome).await? {

@@ -325,7 +325,7 @@ impl<'a> Search<'a> {
     async fn unless_gone(&self, wait: impl Future<Output = ()>) -> Result<(), Refused> {
         tokio::select! {
             () = wait => Ok(()),
-            () = left(self.caller.client) => Err(self.refused(Refusal::ClientGone)),
+            () = left(self.caller.client, self.caller.has_spoken) => Err(self.refused(Refusal::ClientGone)),
         }
     }
 

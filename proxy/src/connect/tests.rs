@@ -209,6 +209,23 @@ async fn a_client_that_leaves_while_it_waits_is_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_whose_question_was_read_is_waited_for_too() {
+    let mut control = Control::new(hasty(5000, 1, 250), vec![]);
+    let workers = workers(1);
+    let auto = listener("main", Protocol::Auto);
+    let at = apply(&workers, routing(vec![(auto, vec![&control])])).await["main"];
+    let mut patient = TcpStream::connect(at).await.unwrap();
+    patient.write_all(b"question").await.unwrap();
+    patient.shutdown().await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(200), rest(&mut patient)).await;
+    assert!(early.is_err(), "turned away: {early:?}");
+    let echo = Echo::start("e").await;
+    control.publish(vec![candidate(echo.address)]);
+    assert_eq!(rest(&mut patient).await, (b"equestion".to_vec(), Ok(())));
+    workers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn source_addresses_take_turns() {
     let echo = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let control = Control::simple("c", &[echo.local_addr().unwrap()]);

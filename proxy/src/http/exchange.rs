@@ -159,6 +159,7 @@ impl Exchange<'_> {
             chain: &chain,
             routing: route.routing(),
             client: None,
+            has_spoken: true,
             from: self.visit.from.ip(),
             announce: Announce {
                 client: None,

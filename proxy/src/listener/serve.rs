@@ -245,6 +245,7 @@ impl Ready {
             chain,
             routing: self.route.routing(),
             client: Some(self.wire.tcp()),
+            has_spoken: self.wire.is_tls() || !self.opening.is_empty(),
             from: self.from.ip(),
             announce,
             inside: tls::Inside::Opaque,
