@@ -223,7 +223,7 @@ async fn whoever_dawdles_is_told_or_closed() {
 async fn a_proxy_that_drains_serves_one_request_more_and_closes_whoever_has_none() {
     let site = Site::start("one").await;
     let front = Front::with(&[&site], |listener| {
-        listener.idle_timeout = Duration::from_mins(1)
+        listener.idle_timeout = Duration::from_mins(1);
     })
     .await;
     let mut idle = front.connect().await;
