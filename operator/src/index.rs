@@ -13,14 +13,12 @@
 
 mod book;
 mod change;
+mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use kube::Resource;
-use kube::core::ObjectMeta;
-use switchyard_crds::proxychain::BackendTarget;
 use switchyard_crds::{Kind, ProxyChain, ProxyPool};
 use switchyard_snapshot::{ChainId, PoolId};
 
@@ -32,6 +30,8 @@ use crate::written::Defaults;
 use book::{Book, secrets_of_chain, secrets_of_pool};
 
 pub use change::{Change, slim};
+pub use names::Member;
+use names::{access_point, same_spec, services_of, unit_of};
 
 /// What is compiled by itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -393,51 +393,6 @@ pub struct Sizes {
     pub secrets: usize,
     /// Secrets of which it is known what stands in them.
     pub secrets_held: usize,
-}
-
-/// An object of a unit.
-#[derive(Clone, Debug)]
-pub struct Member<'a> {
-    /// Which.
-    pub key: ObjectKey,
-    /// Its metadata.
-    pub meta: &'a ObjectMeta,
-}
-
-impl<'a> Member<'a> {
-    fn of<T: Resource>(kind: Kind, object: &'a T) -> Self {
-        Self {
-            key: ObjectKey::of(kind, object.meta()),
-            meta: object.meta(),
-        }
-    }
-}
-
-/// The API server counts a generation for each change of the spec, and no other; an object that was deleted and made again
-/// counts from one, but has another UID.
-fn same_spec(one: &ObjectMeta, other: &ObjectMeta) -> bool {
-    one.generation == other.generation && one.uid == other.uid && one.generation.is_some()
-}
-
-fn unit_of(id: &ChainId, chain: &ProxyChain) -> Unit {
-    pool_of(chain).map_or_else(|| Unit::Chain(id.clone()), Unit::Pool)
-}
-
-fn access_point(pool: &ProxyPool) -> Option<AccessPoint> {
-    let namespace = pool.metadata.namespace.clone().unwrap_or_default();
-    Some((namespace, pool.access_point_name()?.to_owned()))
-}
-
-fn services_of(chain: &ProxyChain) -> impl Iterator<Item = ServiceId> {
-    let namespace = chain.metadata.namespace.clone().unwrap_or_default();
-    let backends = chain.spec.backends.iter();
-    backends.filter_map(move |backend| match backend.target() {
-        Some(BackendTarget::Service(service)) => Some(ServiceId {
-            namespace: namespace.clone(),
-            name: service.name.clone(),
-        }),
-        _ => None,
-    })
 }
 
 /// Takes a value out of the set under a key, and an empty set out of the map.
