@@ -15,6 +15,10 @@ nsd              real authoritative server: nsd
 nginx-light      real HTTP, TLS and PROXY protocol backend
 openssl          real TLS client, certificates
 curl             real HTTP and TLS client
+nodejs           real HTTP and WebSocket backend: node
+nghttp2-client   real HTTP/2 clients: nghttp, h2load
+python3-grpcio   real gRPC server and client
+python3-websockets  real WebSocket client
 nftables         nft: drops packets inside a namespace
 etcd-server      what the API server stores in: etcd
 iproute2         ip, ss: namespaces, links, listening sockets

@@ -14,12 +14,17 @@ use tokio::time::timeout_at;
 
 use crate::greeting::Greeting;
 
+pub mod frames;
 mod load;
+mod reply;
+mod requests;
 mod sessions;
 mod summary;
 mod wire;
 
 pub use load::{Load, LoadPlan};
+pub use reply::Reply;
+pub use requests::{Answered, AnsweredAll, RequestPlan, Requests};
 pub use sessions::{Session, SessionPlan, Sessions};
 pub use summary::Outcomes;
 pub use wire::Wire;

@@ -17,6 +17,11 @@
 //! assert!(text.contains("\n  poolRef: {name: edge}\n"));
 //! ```
 
+use std::fs;
+use std::path::Path;
+
+use crate::tls::Certificate;
+
 /// The namespace of all of them; a chain `app` is `edge/app` to the admin endpoints.
 pub const NAMESPACE: &str = "edge";
 
@@ -28,6 +33,23 @@ pub fn pool(name: &str, spec: &str) -> String {
 /// A `ProxyChain`.
 pub fn chain(name: &str, spec: &str) -> String {
     document("ProxyChain", name, spec)
+}
+
+/// A `Secret` with a certificate and its key, as PEM.
+///
+/// # Panics
+/// When the files cannot be read.
+pub fn tls_secret(name: &str, certificate: &Certificate) -> String {
+    let pem = |path: &Path| {
+        let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        indent(&text, 4)
+    };
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: {NAMESPACE}}}\ntype: kubernetes.io/tls\n\
+         stringData:\n  tls.crt: |\n{}  tls.key: |\n{}",
+        pem(&certificate.file),
+        pem(&certificate.key)
+    )
 }
 
 /// Several documents as one file.

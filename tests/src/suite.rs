@@ -13,14 +13,16 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::lab::{self, Lab};
 use crate::netns;
 use crate::tool;
+use crate::webservers;
 
 /// Tests at a time unless `--test-threads` says otherwise: most wait for time
 /// to pass, so there are many more than processors.
 const AT_A_TIME: usize = 16;
 
 /// Programs that the harness starts.
-const TOOLS: [&str; 12] = [
+const TOOLS: [&str; 15] = [
     "ip", "nsenter", "prlimit", "nft", "dig", "named", "knotd", "knotc", "nsd", "nginx", "openssl", "curl",
+    "node", "nghttp", "h2load",
 ];
 
 /// The tests of a test program, in the order in which they are begun: put
@@ -125,6 +127,9 @@ fn lacking() -> Option<String> {
             "`make tools` installs what is missing: {}",
             missing.join(", ")
         ));
+    }
+    if let Some(why) = webservers::lacking() {
+        return Some(why);
     }
     let probe = format!("{}-probe", std::process::id());
     let add = tool::try_output(Command::new("ip").args(["netns", "add", &probe]));

@@ -216,7 +216,13 @@ fn name_of(host: &HeaderValue) -> Result<Option<String>, Bad> {
     };
     let port_is_valid = match port {
         [] | [b':'] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        [b':', digits @ ..] => {
+            let number = std::str::from_utf8(digits)
+                .ok()
+                .and_then(|text| text.parse::<u16>().ok());
+            // A sign would be read, too.
+            digits[0].is_ascii_digit() && number.is_some()
+        }
         _ => false,
     };
     // Names are written in ASCII here (RFC 5891 §4); others would be compared with what they are not.

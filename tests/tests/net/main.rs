@@ -15,6 +15,7 @@ use switchyard_tests::suite::Suite;
 mod dns;
 mod failover;
 mod harness;
+mod http;
 mod reload;
 mod scene;
 mod traffic;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     let mut suite = Suite::new();
     dns::add(&mut suite); // takes longest
     failover::add(&mut suite);
+    http::add(&mut suite);
     reload::add(&mut suite);
     traffic::add(&mut suite);
     harness::add(&mut suite);
