@@ -12,7 +12,7 @@
 
 mod answer;
 mod body;
-mod chunked;
+pub mod chunked;
 mod conn;
 mod exchange;
 mod front1;

@@ -24,7 +24,7 @@ pub mod drain;
 pub mod ejection;
 pub mod endpoint;
 pub mod failover;
-mod http;
+pub mod http;
 mod listener;
 pub mod logging;
 pub mod metrics;
