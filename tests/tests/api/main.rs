@@ -29,6 +29,7 @@ mod steady;
 mod stream;
 mod succession;
 mod tls_secrets;
+mod tls_tickets;
 mod workloads;
 
 use shared::Shared;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     reports::add(&mut suite, &shared);
     stream::add(&mut suite, &shared);
     tls_secrets::add(&mut suite, &shared);
+    tls_tickets::add(&mut suite, &shared);
     ready::add(&mut suite, &shared);
     release::add(&mut suite, &shared);
     identity::add(&mut suite, &shared);

@@ -18,7 +18,7 @@ use crate::shared::{SOON, Shared};
 use crate::site::Site;
 
 /// Of the listener that ends TLS.
-const TLS_PORT: u16 = 8443;
+pub const TLS_PORT: u16 = 8443;
 /// A new certificate is served so soon after it was written.
 const ROTATED_WITHIN: Duration = Duration::from_secs(1);
 /// Secrets of other people.
@@ -46,7 +46,7 @@ pub fn add(suite: &mut Suite, shared: &Shared) {
     }
 }
 
-fn front(site: &Site<'_>, secrets: &[&str]) {
+pub fn front(site: &Site<'_>, secrets: &[&str]) {
     let refs: Vec<Value> = secrets.iter().map(|name| json!({"name": name})).collect();
     let listener =
         json!({"name": "web", "port": TLS_PORT, "protocol": "TLS", "tls": {"certificateRefs": refs}});
@@ -54,7 +54,7 @@ fn front(site: &Site<'_>, secrets: &[&str]) {
 }
 
 /// Writes a new certificate for this name into a Secret; hands back its serial number.
-fn write(site: &Site<'_>, secret: &str, host: &str) -> String {
+pub fn write(site: &Site<'_>, secret: &str, host: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     let made = Certificate::make(directory.path(), &[host]);
     let text = |path| std::fs::read_to_string(path).unwrap();
@@ -81,7 +81,7 @@ fn write(site: &Site<'_>, secret: &str, host: &str) -> String {
 }
 
 /// The serial number of the certificate that a proxy shows to who asks for this name.
-fn shown(client: &Host, member: &Member, host: &str) -> Result<String, String> {
+pub fn shown(client: &Host, member: &Member, host: &str) -> Result<String, String> {
     let at = member.at(TLS_PORT);
     let script = format!(
         "openssl s_client -connect {at} -servername {host} </dev/null 2>/dev/null | openssl x509 -noout -serial"

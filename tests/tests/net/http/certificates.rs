@@ -4,17 +4,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName};
 use switchyard_tests::eventually::eventually;
 use switchyard_tests::lab::{Host, Lab};
 use switchyard_tests::manifest;
 use switchyard_tests::suite::Suite;
 use switchyard_tests::switchyard::{Plan, Switchyard};
-use switchyard_tests::tls::Certificate;
+use switchyard_tests::tls::{AnyCertificate, Certificate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -193,13 +190,8 @@ impl Clients {
 
 /// One connection with one request; the certificate that was shown.
 async fn visit(to: std::net::SocketAddr) -> std::io::Result<CertificateDer<'static>> {
-    let seen = Arc::new(Any::default());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&seen.provider))
-        .with_safe_default_protocol_versions()
-        .map_err(std::io::Error::other)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::clone(&seen) as Arc<dyn ServerCertVerifier>)
-        .with_no_client_auth();
+    let seen = Arc::new(AnyCertificate::default());
+    let config = seen.client();
     let stream = TcpStream::connect(to).await?;
     let name = ServerName::try_from("a.example").map_err(std::io::Error::other)?;
     let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
@@ -213,71 +205,6 @@ async fn visit(to: std::net::SocketAddr) -> std::io::Result<CertificateDer<'stat
             String::from_utf8_lossy(&answer).into_owned(),
         ));
     }
-    let shown = seen.shown.lock().unwrap_or_else(PoisonError::into_inner).take();
-    shown.ok_or_else(|| std::io::Error::other("no certificate was shown"))
-}
-
-/// Takes every certificate whose key the server has, and remembers it.
-#[derive(Debug)]
-struct Any {
-    provider: Arc<CryptoProvider>,
-    shown: Mutex<Option<CertificateDer<'static>>>,
-}
-
-impl Default for Any {
-    fn default() -> Self {
-        Self {
-            provider: Arc::new(ring::default_provider()),
-            shown: Mutex::default(),
-        }
-    }
-}
-
-impl ServerCertVerifier for Any {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        *shown = Some(certificate.clone().into_owned());
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signed,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signed,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
+    seen.shown()
+        .ok_or_else(|| std::io::Error::other("no certificate was shown"))
 }
