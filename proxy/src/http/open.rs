@@ -11,7 +11,7 @@ use switchyard_snapshot::HttpVersion;
 use super::Visit;
 use super::conn::Conn;
 use super::link::Shared;
-use super::pool::{Kept, Taken};
+use super::pool::{Kept, MOST_STREAMS, Taken};
 use crate::connect::{Connected, Reached};
 use crate::listener::gate::Pass;
 use crate::session::end::ConnectError;
@@ -19,9 +19,10 @@ use crate::wire::Wire;
 
 /// How long an endpoint may take to begin to speak HTTP/2.
 const SETTINGS: Duration = Duration::from_secs(5);
-/// Bytes that an endpoint may send on one stream, and on all of a connection, before it is told that they were taken.
+/// Bytes that an endpoint may send on one stream, and on all of a connection, before it is told that they were taken. As much
+/// on a connection as on all its streams: clients share it, and those who take nothing must not hold up the others.
 const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = MOST_STREAMS as u32 * STREAM_WINDOW;
 /// Bytes of a response's header, unpacked.
 const MAX_HEADER_LIST: u32 = 256 * 1024;
 

@@ -17,7 +17,7 @@ const LONGEST_IDLE: Duration = Duration::from_secs(30);
 /// Connections that wait, per endpoint.
 const MOST_IDLE: usize = 1024;
 /// Streams on one HTTP/2 connection, whatever more the server allows: beyond it another connection spreads the load.
-const MOST_STREAMS: usize = 100;
+pub(super) const MOST_STREAMS: usize = 100;
 
 /// An HTTP/1.1 connection and the descriptor it occupies.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use switchyard_tests::client::frames::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, block, frame};
+use switchyard_tests::client::frames::{DATA, END_HEADERS, END_STREAM, Fate, Frames, HEADERS, block, frame};
 use switchyard_tests::client::{Reply, Wire};
 use switchyard_tests::eventually::eventually;
 use switchyard_tests::lab::{Host, Lab};
@@ -21,6 +21,7 @@ pub fn add(suite: &mut Suite) {
     suite.alone("http::volume::gigabytes", gigabytes);
     suite.alone("http::volume::web_sockets", web_sockets);
     suite.alone("http::volume::slow_readers", slow_readers);
+    suite.test("http::volume::slow_streams_hold_nobody_up", slow_streams);
 }
 
 /// Bytes by which the proxy may grow, however much flows: buffers of a few connections.
@@ -33,6 +34,8 @@ const PER_RESPONSE: u64 = 512 << 10;
 /// Once they are full, nothing more comes: this long, but for what requests beside cost.
 const STILL: Duration = Duration::from_secs(4);
 const SETTLED: u64 = 4 << 20;
+/// Idle connections to backends are closed by then.
+const KEPT: Duration = Duration::from_mins(1);
 /// Bytes that a web socket at rest may cost in the proxy.
 const PER_SOCKET: u64 = 20_000;
 
@@ -293,7 +296,7 @@ fn slow_readers(lab: &Lab) {
     sender.say(&frame(DATA, END_STREAM, 1, b"x")).expect("sent");
     let fate = sender.fate(1);
     let told = format!("\"length\":{}", asked + 1);
-    let switchyard_tests::client::frames::Fate::Answered(200, body) = fate else {
+    let Fate::Answered(200, body) = fate else {
         panic!("{fate:?}")
     };
     assert!(
@@ -306,10 +309,49 @@ fn slow_readers(lab: &Lab) {
     assert!(first.line().is_ok_and(|line| line.starts_with("HTTP/1.1 200")));
     first.take(3_000_000).expect("more comes as it is taken");
     drop((slow, frames, first));
-    eventually("all are closed in the proxy", SOON, || {
+    // Connections to backends are kept for a while after their last request.
+    eventually("all are closed in the proxy", KEPT, || {
         match scene.proxy.program().descriptors() {
             few if few < 100 => Ok(()),
             many => Err(format!("{many} descriptors")),
         }
     });
+}
+
+/// Streams that nobody reads share their backend's connection with others, who are served.
+fn slow_streams(lab: &Lab) {
+    let scene = scene(lab);
+    let to = scene.proxy_host.at(80);
+    let ask = |path: &str, stream: u32| {
+        let fields = [
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":authority", "two.example.test"),
+            (":path", path),
+        ];
+        frame(HEADERS, END_STREAM | END_HEADERS, stream, &block(&fields))
+    };
+    let mut slow = Frames::connect(&scene.client, to).expect("a connection");
+    slow.say(&ask("/x", 1)).expect("sent");
+    let first = slow.fate(1);
+    assert!(matches!(first, Fate::Answered(200, _)), "{first:?}");
+    // One after the other, so that they find a connection to go over; each until its client takes no more.
+    for number in 1..=8 {
+        let stream = 2 * number + 1;
+        slow.say(&ask("/bytes/1000000000", stream)).expect("sent");
+        while slow.read().expect("a frame").stream != stream {}
+    }
+    let mut other = Frames::connect(&scene.client, to).expect("a connection");
+    let begun = Instant::now();
+    other.say(&ask("/x", 1)).expect("sent");
+    let fate = other.fate(1);
+    assert!(
+        matches!(fate, Fate::Answered(200, _)),
+        "after {:.1?}: {fate:?}",
+        begun.elapsed()
+    );
+    lab.say(format!(
+        "answered after {:.1?} beside 8 streams that nobody reads",
+        begun.elapsed()
+    ));
 }
