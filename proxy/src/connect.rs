@@ -103,6 +103,13 @@ impl<'a> Hunt<'a> {
         Self(Search::new(caller))
     }
 
+    /// The next endpoint, if `kept` has a connection for it and nothing has to be waited for.
+    pub(crate) fn kept<T>(&mut self, mut kept: impl FnMut(&Place, Via) -> Option<T>) -> Option<(T, Reached)> {
+        let choice = self.0.choose(None).ok()?;
+        let kept = kept(&choice.place, choice.via)?;
+        Some((kept, self.0.reuses(choice)))
+    }
+
     /// The next endpoint, over a connection that `kept` has for it, else over a new one.
     ///
     /// # Errors

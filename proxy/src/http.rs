@@ -88,9 +88,9 @@ struct Visit {
     from: SocketAddr,
     to: SocketAddr,
     trusted: bool,
-    secure: bool,
     server_name: Option<Rc<str>>,
     tls: Option<Rc<tls::Opened>>,
+    lines: Rc<rewrite::Lines>,
     monitor: bool,
     at: Instant,
 }
@@ -201,13 +201,14 @@ pub(crate) async fn serve(held: Held, listener: Rc<ListenerLocal>, client: Clien
         at,
         monitor,
     } = client;
+    let secure = wire.is_tls();
     let visit = Visit {
         held: Rc::new(held),
         listener,
         from,
         to,
         trusted,
-        secure: matches!(wire, Wire::Tls(_)),
+        lines: Rc::new(rewrite::Lines::new(from.ip(), secure, trusted)),
         server_name: server_name.map(Rc::from),
         tls: tls::Opened::of(&wire).map(Rc::new),
         monitor,

@@ -151,6 +151,16 @@ impl Conn {
         let wire = &mut *self.wire.borrow_mut();
         let mut wrote = false;
         while output.waiting() > 0 {
+            if output.piece.is_empty() && output.after.is_empty() {
+                let count = ready!(Pin::new(&mut *wire).poll_write(cx, &output.gathered[output.sent..]))?;
+                if count == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.written.set(self.written.get() + count as u64);
+                output.advance(count);
+                wrote = true;
+                continue;
+            }
             let slices = [
                 IoSlice::new(&output.gathered[output.sent..]),
                 IoSlice::new(&output.piece),

@@ -10,13 +10,13 @@ use std::task::Poll;
 
 use http::StatusCode;
 use http::header;
-use switchyard_snapshot::{Chain, HttpVersion};
+use switchyard_snapshot::{Chain, HttpVersion, SendProxy};
 
 use super::answer::Answer;
 use super::body::{Broken, Pump, Sink, Size, Source};
 use super::lease::Lease;
 use super::life::{Life, Over};
-use super::link::{Failed, Link, Manner, Pending, Response};
+use super::link::{self, Failed, Link, Manner, Pending, Response};
 use super::log::Entry;
 use super::open::{self, Opened};
 use super::pool::Taken;
@@ -24,7 +24,9 @@ use super::reply::{Begin, Reply};
 use super::request::Request;
 use super::tunnel::{self, Tunnel};
 use super::{Visit, rewrite};
+use crate::chain::view::Via;
 use crate::connect::{Announce, Caller, Found, Hunt, Reached};
+use crate::endpoint::Place;
 use crate::listener::gate::Pass;
 use crate::listener::{ChainLocal, LocalRoute, Refused};
 use crate::session::end::{ConnectError, Refusal};
@@ -103,7 +105,7 @@ impl Exchange<'_> {
         let outcome = self.forward(body).await;
         let after = match outcome {
             Ok(after) => after,
-            Err(Stop::Answer(answer)) => self.answer(*answer).await,
+            Err(Stop::Answer(answer)) => Box::pin(self.answer(*answer)).await,
             Err(Stop::Client(why)) => {
                 self.entry.ends("clientAborted", Some(why));
                 After::Gone
@@ -218,33 +220,41 @@ impl Exchange<'_> {
     fn prepare(&mut self, config: &Chain) {
         let visit = self.visit;
         let request = &mut self.request;
-        let sender = rewrite::Sender {
-            from: visit.from.ip(),
-            trusted: visit.trusted,
-            secure: visit.secure,
-            host: request.host.as_ref(),
-        };
-        let worker = visit.worker();
-        rewrite::forwarded(&mut request.headers, sender, || {
-            u128::from(worker.random()) << 64 | u128::from(worker.random())
+        let id = rewrite::id_of(&mut request.headers, || {
+            u128::from(visit.worker().random()) << 64 | u128::from(visit.worker().random())
         });
-        self.entry.id = rewrite::request_id(&request.headers);
+        if visit.worker().shared.access_log.is_some() {
+            self.entry.id = id
+                .map(|id| String::from_utf8_lossy(&id).into_owned())
+                .or_else(|| rewrite::request_id(&request.headers));
+        }
+        request.marks = Some(rewrite::Marks {
+            lines: Rc::clone(&visit.lines),
+            id,
+        });
+        if visit.trusted || !config.headers.request.is_empty() {
+            request.settle_marks();
+        } else {
+            rewrite::remove_claims(&mut request.headers);
+        }
         rewrite::change(&mut request.headers, &config.headers.request);
     }
 
     /// A connection to an endpoint, and whether it is a new one.
     async fn reach(&mut self, hunt: &mut Hunt<'_>) -> Result<(Taken, Reached, bool), Stop> {
+        if let Some((taken, reached)) = hunt.kept(|place, via| kept(self.visit, place, via)) {
+            return Ok((taken, reached, false));
+        }
+        // Boxed: what seldom happens shall not make every request large.
+        Box::pin(self.reach_anew(hunt)).await
+    }
+
+    async fn reach_anew(&mut self, hunt: &mut Hunt<'_>) -> Result<(Taken, Reached, bool), Stop> {
         let visit = self.visit;
         let life = self.life;
         loop {
-            let pool = &visit.worker().pool;
-            let found = hunt.next(|place, via| {
-                // A header that names one client must not speak for another.
-                let shared = via.send_proxy == switchyard_snapshot::SendProxy::None;
-                let http2 = via.http == HttpVersion::Http2;
-                shared.then(|| pool.take(place.endpoint().id, http2)).flatten()
-            });
             // How long that may take is limited by the chain's own times.
+            let found = Box::pin(hunt.next(|place, via| kept(visit, place, via)));
             let found = unless_gone(&mut self.reply, life, found).await?;
             let connected = match found.map_err(|refused| {
                 self.entry.attempts = refused.attempts;
@@ -258,8 +268,8 @@ impl Exchange<'_> {
                 let refused = Refused::because(Refusal::OutOfResources, "no descriptors are left");
                 return Err(Answer::refused(&refused).into());
             };
-            let opened = unless_gone(&mut self.reply, life, open::open(visit, pass, connected)).await?;
-            match opened {
+            let opening = Box::pin(open::open(visit, pass, connected));
+            match unless_gone(&mut self.reply, life, opening).await? {
                 Ok(Opened { taken, reached }) => return Ok((taken, reached, true)),
                 Err(unusable) => {
                     let (reached, error, text) = *unusable;
@@ -287,9 +297,8 @@ impl Exchange<'_> {
         limit: Option<u64>,
     ) -> Result<Result<Answering, Miss>, Stop> {
         let link = lease.link();
-        let name = rewrite::host_of(lease.place().endpoint().address);
         let manner = Manner {
-            host: &name,
+            address: lease.place().endpoint().address,
             secure: lease.via().tls,
         };
         if self.request.expects && matches!(link, Link::H2(_)) {
@@ -312,7 +321,13 @@ impl Exchange<'_> {
                 touched,
             }))
         };
-        let sent = self.life.unless_over(link.send(&self.request, manner)).await;
+        let sent = match &link {
+            Link::H1(conn) => Ok(Ok(link::send_h1(conn, &self.request, manner))),
+            Link::H2(shared) => {
+                let sending = Box::pin(shared.send(&self.request, manner));
+                self.life.unless_over(sending).await
+            }
+        };
         let (sink, mut pending) = match sent {
             Ok(Ok(sent)) => sent,
             Ok(Err(failed)) => return miss(failed, body, false),
@@ -389,7 +404,7 @@ impl Exchange<'_> {
             pending,
         } = answering;
         if tunnel::is_accepted(&self.request, &response, &lease.link()) {
-            return self.upgrade(response, upload.pump, lease).await;
+            return Box::pin(self.upgrade(response, upload.pump, lease)).await;
         }
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Answer::bad_gateway("it changed the protocol unasked".to_owned()).into());
@@ -546,6 +561,16 @@ impl Exchange<'_> {
             let _ = self.life.unless_over(conn.flush()).await;
         }
     }
+}
+
+/// A connection of the pool's to an endpoint.
+fn kept(visit: &Visit, place: &Place, via: Via) -> Option<Taken> {
+    // A header that names one client must not speak for another.
+    if via.send_proxy != SendProxy::None {
+        return None;
+    }
+    let http2 = via.http == HttpVersion::Http2;
+    visit.worker().pool.take(place.endpoint().id, http2)
 }
 
 /// What `future` gives, unless the client takes its request back first.

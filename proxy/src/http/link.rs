@@ -1,12 +1,13 @@
 //! A connection to an endpoint, of either HTTP version. In: a request. Out: where its body goes, and its response.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
-use http::header::{self, HeaderValue};
+use http::header;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
@@ -100,40 +101,34 @@ impl Drop for Stream {
 
 /// How a request is put to an endpoint.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Manner<'a> {
-    /// What a backend is told that asks for a host where the client named none.
-    pub(super) host: &'a str,
+pub(super) struct Manner {
+    /// Where it goes: the host, where the client named none.
+    pub(super) address: SocketAddr,
     pub(super) secure: bool,
 }
 
-impl Link {
-    /// Sends the head; its body goes into the sink.
-    pub(super) async fn send(
-        &self,
-        request: &Request,
-        manner: Manner<'_>,
-    ) -> Result<(Sink, Pending), Failed> {
-        match self {
-            Self::H1(conn) => {
-                conn.gather(|out| write_head(out, request, manner));
-                let sink = match request.size {
-                    Size::Empty => Sink::h1(conn, Writer::Left(0)),
-                    Size::Exact(length) => Sink::h1(conn, Writer::Left(length)),
-                    Size::Unknown => Sink::h1(conn, Writer::Chunked),
-                };
-                let pending = Pending::H1 {
-                    conn: Rc::clone(conn),
-                    method: request.method.clone(),
-                };
-                Ok((sink, pending))
-            }
-            Self::H2(shared) => shared.send(request, manner).await,
-        }
-    }
+/// Sends the head, with the first of what follows; the body goes into the sink.
+pub(super) fn send_h1(conn: &Rc<Conn>, request: &Request, manner: Manner) -> (Sink, Pending) {
+    conn.gather(|out| write_head(out, request, manner));
+    let writer = match request.size {
+        Size::Empty => Writer::Left(0),
+        Size::Exact(length) => Writer::Left(length),
+        Size::Unknown => Writer::Chunked,
+    };
+    let pending = Pending::H1 {
+        conn: Rc::clone(conn),
+        method: request.method.clone(),
+    };
+    (Sink::h1(conn, writer), pending)
 }
 
 impl Shared {
-    async fn send(self: &Rc<Self>, request: &Request, manner: Manner<'_>) -> Result<(Sink, Pending), Failed> {
+    /// Sends the head; the body goes into the sink.
+    pub(super) async fn send(
+        self: &Rc<Self>,
+        request: &Request,
+        manner: Manner,
+    ) -> Result<(Sink, Pending), Failed> {
         let head =
             h2_head(request, manner).ok_or(Failed::because("the request cannot be written as HTTP/2"))?;
         let sender = self.send.borrow().clone();
@@ -160,16 +155,18 @@ impl Shared {
     }
 }
 
-fn write_head(out: &mut Vec<u8>, request: &Request, manner: Manner<'_>) {
+fn write_head(out: &mut Vec<u8>, request: &Request, manner: Manner) {
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(&request.target);
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    let host = request
-        .host
-        .as_ref()
-        .map_or(manner.host.as_bytes(), HeaderValue::as_bytes);
-    rewrite::write_line(out, &header::HOST, host);
+    match &request.host {
+        Some(host) => rewrite::write_line(out, &header::HOST, host.as_bytes()),
+        None => rewrite::write_line(out, &header::HOST, manner.address.to_string().as_bytes()),
+    }
+    if let Some(marks) = &request.marks {
+        marks.write(out, request.host.as_ref());
+    }
     rewrite::write_lines(out, &request.headers);
     match request.size {
         // Methods that are expected to have a body say that they have none (RFC 9110 §8.6).
@@ -195,11 +192,14 @@ fn write_head(out: &mut Vec<u8>, request: &Request, manner: Manner<'_>) {
 }
 
 /// None: something in it cannot be said in HTTP/2.
-fn h2_head(request: &Request, manner: Manner<'_>) -> Option<http::Request<()>> {
-    let host = request
-        .host
-        .as_ref()
-        .map_or(Some(manner.host), |host| host.to_str().ok())?;
+fn h2_head(request: &Request, manner: Manner) -> Option<http::Request<()>> {
+    let address;
+    let host = if let Some(host) = &request.host {
+        host.to_str().ok()?
+    } else {
+        address = manner.address.to_string();
+        &address
+    };
     let scheme = if manner.secure { "https" } else { "http" };
     let path = PathAndQuery::from_maybe_shared(request.target.clone()).ok()?;
     let uri = Uri::builder()
@@ -213,6 +213,9 @@ fn h2_head(request: &Request, manner: Manner<'_>) -> Option<http::Request<()>> {
     *head.uri_mut() = uri;
     *head.version_mut() = http::Version::HTTP_2;
     head.headers_mut().clone_from(&request.headers);
+    if let Some(marks) = &request.marks {
+        marks.insert(head.headers_mut(), request.host.as_ref());
+    }
     if let Size::Exact(length) = request.size {
         head.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     }

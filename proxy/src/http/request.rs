@@ -29,6 +29,8 @@ pub struct Request {
     pub expects: bool,
     /// How long its body is.
     pub size: Size,
+    /// What is said of it on its way.
+    pub(super) marks: Option<rewrite::Marks>,
 }
 
 const NOT_ALLOWED: Bad = Bad {
@@ -83,6 +85,7 @@ impl Request {
             upgrade,
             expects,
             size,
+            marks: None,
         })
     }
 
@@ -153,7 +156,15 @@ impl Request {
             upgrade,
             expects,
             size,
+            marks: None,
         })
+    }
+
+    /// Puts what is said of it into the header, where a chain's rules may change it.
+    pub(super) fn settle_marks(&mut self) {
+        if let Some(marks) = self.marks.take() {
+            marks.insert(&mut self.headers, self.host.as_ref());
+        }
     }
 
     /// Whether it may be sent twice (RFC 9110 §9.2.2).

@@ -2,7 +2,8 @@
 //! belongs to one connection, with what says whom we speak for, changed as the user wants.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::rc::Rc;
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
@@ -17,12 +18,16 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+const HEX: [u8; 16] = *b"0123456789abcdef";
 /// Longest id of a request that is taken over from a client.
 const LONGEST_ID: usize = 128;
 
 /// Takes out what belongs to one connection (RFC 9110 §7.6.1), and the length, which is written anew; returns the protocol
 /// that is asked for by `Upgrade`.
 pub(super) fn strip(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    if !headers.keys().any(belongs_to_connection) {
+        return None;
+    }
     let mut upgrade = None;
     if headers.contains_key(header::CONNECTION) {
         let named: Vec<HeaderName> = headers
@@ -65,6 +70,21 @@ pub(super) fn strip(headers: &mut HeaderMap) -> Option<HeaderValue> {
     upgrade
 }
 
+/// Looked for in one go: many a header has none of them.
+fn belongs_to_connection(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "http2-settings"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "content-length"
+    )
+}
+
 /// A change to another version of HTTP would let a client speak past everything that is checked here.
 fn is_forwarded_upgrade(value: &HeaderValue) -> bool {
     let value = value.as_bytes().to_ascii_lowercase();
@@ -76,25 +96,92 @@ fn is_forwarded_upgrade(value: &HeaderValue) -> bool {
             .any(|token| is_http(token.trim_ascii()))
 }
 
-/// Who sent a request.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sender<'a> {
-    pub(super) from: IpAddr,
-    /// What it says of others counts.
-    pub(super) trusted: bool,
-    pub(super) secure: bool,
-    pub(super) host: Option<&'a HeaderValue>,
+/// What every request of one client says of it (RFC 7239, and the older fields), made once for its connection.
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// For HTTP/1.1, where nobody else is spoken for.
+    plain: Vec<u8>,
+    from: String,
+    proto: &'static str,
+    /// An element of `Forwarded`, without the host.
+    element: String,
+    /// What the client says of others counts.
+    trusted: bool,
 }
 
-/// Says whom we speak for (RFC 7239, and the older fields), and gives the request an id if it has none.
-pub(super) fn forwarded(headers: &mut HeaderMap, sender: Sender<'_>, id: impl FnOnce() -> u128) {
-    let Sender {
-        from,
-        trusted,
-        secure,
-        host,
-    } = sender;
-    if !trusted {
+impl Lines {
+    pub(super) fn new(from: IpAddr, secure: bool, trusted: bool) -> Self {
+        let proto = if secure { "https" } else { "http" };
+        let element = match from {
+            IpAddr::V4(from) => format!("for={from};proto={proto}"),
+            IpAddr::V6(from) => format!("for=\"[{from}]\";proto={proto}"),
+        };
+        Self {
+            plain: format!("x-forwarded-for: {from}\r\nx-forwarded-proto: {proto}\r\nforwarded: {element}")
+                .into(),
+            from: from.to_string(),
+            proto,
+            element,
+            trusted,
+        }
+    }
+}
+
+/// What is said of one request.
+#[derive(Clone, Debug)]
+pub(super) struct Marks {
+    pub(super) lines: Rc<Lines>,
+    /// None: the request has one.
+    pub(super) id: Option<[u8; 32]>,
+}
+
+impl Marks {
+    /// As lines of a header that claims nothing of the kind itself.
+    pub(super) fn write(&self, out: &mut Vec<u8>, host: Option<&HeaderValue>) {
+        out.extend_from_slice(&self.lines.plain);
+        if let Some(host) = host {
+            out.extend_from_slice(b";host=\"");
+            out.extend_from_slice(host.as_bytes());
+            out.extend_from_slice(b"\"\r\n");
+            write_line(out, &X_FORWARDED_HOST, host.as_bytes());
+        } else {
+            out.extend_from_slice(b"\r\n");
+        }
+        if let Some(id) = &self.id {
+            write_line(out, &X_REQUEST_ID, id);
+        }
+    }
+
+    /// Into a header. What it claims is kept where the client is trusted, else taken out.
+    pub(super) fn insert(&self, headers: &mut HeaderMap, host: Option<&HeaderValue>) {
+        let lines = &*self.lines;
+        if !lines.trusted {
+            remove_claims(headers);
+        }
+        append(headers, X_FORWARDED_FOR, &lines.from);
+        headers
+            .entry(X_FORWARDED_PROTO)
+            .or_insert_with(|| HeaderValue::from_static(lines.proto));
+        let mut element = lines.element.clone();
+        if let Some(host) = host {
+            headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
+            if let Ok(host) = host.to_str() {
+                // Writing to a String cannot fail.
+                let _ = write!(element, ";host=\"{host}\"");
+            }
+        }
+        append(headers, header::FORWARDED, &element);
+        if let Some(id) = self.id.and_then(|id| HeaderValue::from_bytes(&id).ok()) {
+            headers.insert(X_REQUEST_ID, id);
+        }
+    }
+}
+
+/// Takes out what only a trusted client may say.
+pub(super) fn remove_claims(headers: &mut HeaderMap) {
+    // Looked for in one go: hardly any request has one.
+    let suspect = |name: &HeaderName| matches!(name.as_str().as_bytes(), [b'x', b'-', ..] | [b'f', b'o', ..]);
+    if headers.keys().any(suspect) {
         for name in [
             header::FORWARDED,
             X_FORWARDED_FOR,
@@ -105,36 +192,22 @@ pub(super) fn forwarded(headers: &mut HeaderMap, sender: Sender<'_>, id: impl Fn
             headers.remove(name);
         }
     }
-    let proto = if secure { "https" } else { "http" };
-    let mut text = String::with_capacity(96);
-    // Writing to a String cannot fail, here and below.
-    let _ = write!(text, "{from}");
-    append(headers, X_FORWARDED_FOR, &text);
-    headers
-        .entry(X_FORWARDED_PROTO)
-        .or_insert_with(|| HeaderValue::from_static(proto));
-    if let Some(host) = host {
-        headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
-    }
-    text.clear();
-    let _ = match from {
-        IpAddr::V4(from) => write!(text, "for={from};proto={proto}"),
-        IpAddr::V6(from) => write!(text, "for=\"[{from}]\";proto={proto}"),
-    };
-    if let Some(host) = host.and_then(|host| host.to_str().ok()) {
-        let _ = write!(text, ";host=\"{host}\"");
-    }
-    append(headers, header::FORWARDED, &text);
-    let known = headers
-        .get(X_REQUEST_ID)
-        .is_some_and(|id| !id.is_empty() && id.len() <= LONGEST_ID);
-    if !known {
-        text.clear();
-        let _ = write!(text, "{:032x}", id());
-        if let Ok(id) = HeaderValue::from_str(&text) {
-            headers.insert(X_REQUEST_ID, id);
+}
+
+/// An id for a request that has none, or none that can be used.
+pub(super) fn id_of(headers: &mut HeaderMap, random: impl FnOnce() -> u128) -> Option<[u8; 32]> {
+    if let Some(id) = headers.get(X_REQUEST_ID) {
+        if !id.is_empty() && id.len() <= LONGEST_ID {
+            return None;
         }
+        headers.remove(X_REQUEST_ID);
     }
+    let mut text = [0; 32];
+    for (digits, byte) in text.chunks_exact_mut(2).zip(random().to_be_bytes()) {
+        digits[0] = HEX[usize::from(byte >> 4)];
+        digits[1] = HEX[usize::from(byte & 15)];
+    }
+    Some(text)
 }
 
 /// The id of a request.
@@ -220,11 +293,6 @@ pub(super) fn write_lines(out: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
         write_line(out, name, value.as_bytes());
     }
-}
-
-/// An address as `Host` writes it.
-pub(super) fn host_of(address: SocketAddr) -> String {
-    address.to_string()
 }
 
 #[cfg(test)]

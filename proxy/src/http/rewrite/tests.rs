@@ -47,14 +47,12 @@ fn who_may_not_speak_for_others_does_not() {
         ("x-request-id", "given"),
     ];
     let host = HeaderValue::from_static("a.example");
-    let sender = |trusted| Sender {
-        from: "192.0.2.1".parse().unwrap(),
-        trusted,
-        secure: false,
-        host: Some(&host),
+    let marks = |from: &str, trusted, headers: &mut HeaderMap| Marks {
+        lines: Rc::new(Lines::new(from.parse().unwrap(), false, trusted)),
+        id: id_of(headers, || 0xab),
     };
     let mut untrusted = headers(&said);
-    forwarded(&mut untrusted, sender(false), || 1);
+    marks("192.0.2.1", false, &mut untrusted).insert(&mut untrusted, Some(&host));
     assert_eq!(
         text(&untrusted),
         [
@@ -66,7 +64,7 @@ fn who_may_not_speak_for_others_does_not() {
         ]
     );
     let mut trusted = headers(&said);
-    forwarded(&mut trusted, sender(true), || 1);
+    marks("192.0.2.1", true, &mut trusted).insert(&mut trusted, Some(&host));
     assert_eq!(trusted["x-forwarded-for"], "198.51.100.9, 192.0.2.1");
     assert_eq!(trusted["x-forwarded-proto"], "https");
     assert!(
@@ -76,14 +74,22 @@ fn who_may_not_speak_for_others_does_not() {
             .starts_with("for=198.51.100.9, for=192.0.2.1;")
     );
     let mut fresh = HeaderMap::new();
-    forwarded(
-        &mut fresh,
-        Sender {
-            from: "2001:db8::1".parse().unwrap(),
-            ..sender(false)
-        },
-        || 0xab,
-    );
+    let marks = marks("2001:db8::1", false, &mut fresh);
+    marks.insert(&mut fresh, Some(&host));
+    // Both ways to say it say the same.
+    let mut written = Vec::new();
+    marks.write(&mut written, Some(&host));
+    let mut inserted = Vec::new();
+    write_lines(&mut inserted, &fresh);
+    let sorted = |bytes: &[u8]| {
+        let mut lines: Vec<String> = String::from_utf8_lossy(bytes)
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&written), sorted(&inserted));
     assert_eq!(fresh["x-request-id"], format!("{:032x}", 0xab));
     assert!(
         fresh["forwarded"]
