@@ -91,23 +91,35 @@ pub(crate) enum Found<T> {
 pub(crate) struct Reached {
     pub(crate) place: Place,
     pub(crate) via: Via,
-    /// Attempts it took, this one included.
+    /// Attempts to connect that it took; 0: the connection was there already.
     pub(crate) attempts: u32,
 }
 
 /// A search that goes on when what it found proves of no use: for requests that may be sent again.
-pub(crate) struct Hunt<'a>(Search<'a>);
+pub(crate) struct Hunt<'a> {
+    search: Search<'a>,
+    /// Whose turn it is, though no connection was kept for it.
+    next: Option<Choice>,
+}
 
 impl<'a> Hunt<'a> {
     pub(crate) fn new(caller: Caller<'a>) -> Self {
-        Self(Search::new(caller))
+        Self {
+            search: Search::new(caller),
+            next: None,
+        }
     }
 
     /// The next endpoint, if `kept` has a connection for it and nothing has to be waited for.
     pub(crate) fn kept<T>(&mut self, mut kept: impl FnMut(&Place, Via) -> Option<T>) -> Option<(T, Reached)> {
-        let choice = self.0.choose(None).ok()?;
-        let kept = kept(&choice.place, choice.via)?;
-        Some((kept, self.0.reuses(choice)))
+        self.next = None;
+        let choice = self.search.choose(None).ok()?;
+        if let Some(kept) = kept(&choice.place, choice.via) {
+            return Some((kept, self.search.reuses(choice)));
+        }
+        // Another choice would pass over whoever's turn it is.
+        self.next = Some(choice);
+        None
     }
 
     /// The next endpoint, over a connection that `kept` has for it, else over a new one.
@@ -119,16 +131,20 @@ impl<'a> Hunt<'a> {
         mut kept: impl FnMut(&Place, Via) -> Option<T>,
     ) -> Result<Found<T>, Refused> {
         loop {
-            match self.0.choose(None) {
+            let choice = match self.next.take() {
+                Some(choice) => Ok(choice),
+                None => self.search.choose(None),
+            };
+            match choice {
                 Ok(choice) => {
                     if let Some(kept) = kept(&choice.place, choice.via) {
-                        return Ok(Found::Kept(kept, self.0.reuses(choice)));
+                        return Ok(Found::Kept(kept, self.search.reuses(choice)));
                     }
-                    if let Some(connected) = self.0.attempt(choice).await? {
+                    if let Some(connected) = self.search.attempt(choice).await? {
                         return Ok(Found::New(connected));
                     }
                 }
-                Err(nobody) => self.0.wait(nobody).await?,
+                Err(nobody) => self.search.wait(nobody).await?,
             }
         }
     }
@@ -141,12 +157,12 @@ impl<'a> Hunt<'a> {
             via,
             away_from_home: None,
         };
-        self.0.failed(&choice, error, text);
+        self.search.failed(&choice, error, text);
     }
 
     /// Whether the search has attempts left.
     pub(crate) fn may_try_again(&self) -> bool {
-        self.0.may_try_again()
+        self.search.may_try_again()
     }
 }
 

@@ -130,7 +130,7 @@ impl Running {
                 rejections: 0,
             })),
             source: Mutex::default(),
-            tls: tls::Keeper::default(),
+            tls: tls::Keeper::of_process(),
             applying: Arc::default(),
         })
     }

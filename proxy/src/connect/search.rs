@@ -209,7 +209,6 @@ impl<'a> Search<'a> {
 
     /// A connection to `choice` is there already.
     pub(super) fn reuses(&mut self, choice: Choice) -> Reached {
-        self.begins();
         let Choice {
             place,
             via,

@@ -32,6 +32,9 @@ use crate::listener::{ChainLocal, LocalRoute, Refused};
 use crate::session::end::{ConnectError, Refusal};
 use crate::tls::Inside;
 
+/// Kept connections that may prove dead under one request; they are no attempts to connect.
+const MAX_STALE: u32 = 8;
+
 /// What becomes of the client's connection.
 #[derive(Debug)]
 pub(super) enum After {
@@ -174,6 +177,7 @@ impl Exchange<'_> {
         };
         let mut hunt = Hunt::new(caller);
         let mut body = body;
+        let mut stale = 0;
         loop {
             let (taken, reached, opened) = self.reach(&mut hunt).await?;
             let lease = Lease::new(self.visit, &chain, reached, taken);
@@ -181,9 +185,13 @@ impl Exchange<'_> {
             match self.ask(&lease, body, limit).await? {
                 Ok(answering) => return self.pass_on(answering, lease, &config).await,
                 Err(miss) => {
-                    let again = (miss.failed.unseen || self.request.is_idempotent())
-                        && !miss.touched
-                        && (hunt.may_try_again() || !opened);
+                    stale += u32::from(!opened);
+                    let more = if opened {
+                        hunt.may_try_again()
+                    } else {
+                        stale <= MAX_STALE
+                    };
+                    let again = more && !miss.touched && (miss.failed.unseen || self.request.is_idempotent());
                     let why = miss.failed.why;
                     body = miss.source;
                     let endpoint = lease.place().endpoint().id;
@@ -242,11 +250,27 @@ impl Exchange<'_> {
 
     /// A connection to an endpoint, and whether it is a new one.
     async fn reach(&mut self, hunt: &mut Hunt<'_>) -> Result<(Taken, Reached, bool), Stop> {
-        if let Some((taken, reached)) = hunt.kept(|place, via| kept(self.visit, place, via)) {
-            return Ok((taken, reached, false));
+        let visit = self.visit;
+        let pool = &visit.worker().pool;
+        loop {
+            let mut shared = None;
+            let found = hunt.kept(|place, via| {
+                let taken = kept(visit, place, via);
+                if taken.is_none() && via.http == HttpVersion::Http2 && via.send_proxy == SendProxy::None {
+                    shared = Some(place.endpoint().id);
+                }
+                taken
+            });
+            if let Some((taken, reached)) = found {
+                return Ok((taken, reached, false));
+            }
+            let Some(done) = shared.and_then(|endpoint| pool.being_opened(endpoint)) else {
+                let _opening = shared.map(|endpoint| pool.opens(endpoint));
+                // Boxed: what seldom happens shall not make every request large.
+                return Box::pin(self.reach_anew(hunt)).await;
+            };
+            unless_gone(&mut self.reply, self.life, done.notified()).await?;
         }
-        // Boxed: what seldom happens shall not make every request large.
-        Box::pin(self.reach_anew(hunt)).await
     }
 
     async fn reach_anew(&mut self, hunt: &mut Hunt<'_>) -> Result<(Taken, Reached, bool), Stop> {

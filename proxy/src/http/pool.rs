@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use super::conn::Conn;
 use super::link::{Link, Shared};
 use crate::endpoint::EndpointId;
@@ -43,6 +45,23 @@ struct Multiplexed {
 pub(crate) struct Pool {
     h1: RefCell<HashMap<EndpointId, Vec<Idle>>>,
     h2: RefCell<HashMap<EndpointId, Vec<Multiplexed>>>,
+    opening: RefCell<HashMap<EndpointId, Rc<Notify>>>,
+}
+
+/// A shared connection that is being opened. Whoever comes meanwhile waits for it: many requests at once shall not open as
+/// many connections.
+#[derive(Debug)]
+pub(super) struct Opening<'a> {
+    pool: &'a Pool,
+    endpoint: EndpointId,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        if let Some(done) = self.pool.opening.borrow_mut().remove(&self.endpoint) {
+            done.notify_waiters();
+        }
+    }
 }
 
 /// A connection from the pool.
@@ -111,6 +130,17 @@ impl Pool {
             shared,
             used: Instant::now(),
         });
+    }
+
+    /// Told when the shared connection to `endpoint` that is being opened now stands, or failed; none: there is none such.
+    pub(super) fn being_opened(&self, endpoint: EndpointId) -> Option<Rc<Notify>> {
+        self.opening.borrow().get(&endpoint).cloned()
+    }
+
+    /// A shared connection to `endpoint` is being opened for as long as the result lives.
+    pub(super) fn opens(&self, endpoint: EndpointId) -> Opening<'_> {
+        self.opening.borrow_mut().insert(endpoint, Rc::default());
+        Opening { pool: self, endpoint }
     }
 
     /// Forgets everything that leads to `endpoint`: one connection there proved dead.

@@ -2,7 +2,7 @@
 //! every entry that cannot be used, by name.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use switchyard_snapshot::{
@@ -47,6 +47,16 @@ impl Default for Keeper {
 }
 
 impl Keeper {
+    /// With the process's own keys for tickets: proxies of a pool that run in one process share them.
+    pub(crate) fn of_process() -> Self {
+        static OWN: LazyLock<Option<Arc<OwnKeys>>> =
+            LazyLock::new(|| OwnKeys::new(Instant::now()).ok().map(Arc::new));
+        Self {
+            own: OWN.clone(),
+            current: Mutex::default(),
+        }
+    }
+
     /// Makes what `snapshot` needs; takes out every entry whose TLS cannot be used, and what hangs on it, and says why.
     pub(crate) fn prepare(&self, mut snapshot: Snapshot) -> (Snapshot, Vec<Invalid>) {
         let mut current = self.current();

@@ -156,6 +156,21 @@ async fn a_request_that_may_be_repeated_is_asked_of_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_take_turns_whether_or_not_a_connection_is_kept() {
+    let sites = [Site::start("a").await, Site::start("b").await, Site::start("c").await];
+    let front = Front::new(&[&sites[0], &sites[1], &sites[2]]).await;
+    for keep in [false, true] {
+        let mut client = front.connect().await;
+        for _ in 0..15 {
+            assert_eq!(client.ask(&get(if keep { "/x" } else { "/close" })).await.status(), 200);
+        }
+    }
+    for site in &sites {
+        assert_eq!(site.heads().len(), 10);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kept_connection_to_whom_the_view_does_not_name_is_not_used() {
     let (gone, stays) = (Site::start("gone").await, Site::start("stays").await);
     let mut front = Front::new(&[&gone]).await;

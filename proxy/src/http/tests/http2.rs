@@ -185,6 +185,21 @@ async fn http2_servers_are_spoken_to_over_shared_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_come_at_once_share_a_connection_that_is_being_opened() {
+    let front = front2(echo2().await).await;
+    let mut send = client(front.at).await;
+    let responses: Vec<_> = (0..80)
+        .map(|_| send.send_request(request(Method::GET, "/x"), true).unwrap().0)
+        .collect();
+    for response in responses {
+        assert_eq!(within(response).await.unwrap().status(), StatusCode::OK);
+    }
+    let totals = front.workers.counters().chains[front.control.id()].clone();
+    let connects: u64 = totals.connect_buckets.iter().sum();
+    assert_eq!((totals.requests, connects), ([0, 80, 0, 0, 0], 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_a_server_refused_unseen_is_asked_again() {
     let front = front2(echo2().await).await;
     let mut client = front.connect().await;
@@ -337,11 +352,9 @@ async fn a_client_that_only_takes_its_requests_back_is_sent_away() {
         }
     })
     .await;
-    assert_eq!(
-        ended.reason(),
-        Some(Reason::ENHANCE_YOUR_CALM),
-        "{ended} after {sent}"
-    );
+    // What it goes on sending may turn the close into a reset, which overtakes the reason.
+    let told = ended.reason() == Some(Reason::ENHANCE_YOUR_CALM) || ended.is_io();
+    assert!(told, "{ended} after {sent}");
     let mut other = client(front.at).await;
     assert_eq!(ask(&mut other, "/").await.1, b"one");
 }
