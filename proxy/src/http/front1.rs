@@ -102,46 +102,68 @@ async fn requests(visit: &Visit, conn: &Rc<Conn>, life: &Life) -> After {
 async fn next(visit: &Visit, conn: &Conn, life: &Life, limit: usize) -> Next {
     let worker = visit.worker();
     loop {
-        let taken = head::take_request(&mut conn.input.borrow_mut(), limit);
-        match taken {
-            Ok(Some(head)) => {
-                life.enter(Phase::Open);
-                life.moves();
-                return Next::Request(head);
-            }
-            Ok(None) => {}
-            Err(bad) => return Next::Refuse(Answer::bad(bad)),
+        if let Some(next) = take(conn, life, limit) {
+            return next;
         }
-        let begun = !conn.input.borrow().is_empty();
+        if !conn.input.borrow().is_empty() {
+            let time = visit.listener.route().listener().handshake_timeout;
+            let rest = rest_of_head(visit, conn, life, limit);
+            let rest = worker.alarms.within(time, rest).await;
+            return rest.unwrap_or_else(|_| Next::Refuse(Answer::too_slow()));
+        }
         let leaving = worker.lives.is_leaving();
-        if begun {
-            life.enter(Phase::Head);
-        }
         let read = life.unless_over(poll_fn(|cx| {
             if let Poll::Ready(read) = conn.poll_fill(cx, &worker.buffers) {
                 return Poll::Ready(Some(read));
             }
             // Whoever has not begun a request when we begin to leave gets the time for one.
-            if !begun && !leaving && worker.lives.is_leaving() {
+            if !leaving && worker.lives.is_leaving() {
                 Poll::Ready(None)
             } else {
                 Poll::Pending
             }
         }));
-        let read = if begun || !leaving {
-            read.await
-        } else {
+        let read = if leaving {
             worker.alarms.within(LAST_CHANCE, read).await.unwrap_or(Err(Over))
+        } else {
+            read.await
         };
         match read {
             Ok(None) => {}
             Ok(Some(Ok(count))) if count > 0 => life.moves(),
-            Ok(Some(Ok(_))) if begun => {
-                return Next::Refuse(Answer::bad(Bad::request("it ends in the middle of a head")));
-            }
-            Err(Over) if begun => return Next::Refuse(Answer::too_slow()),
             // Who has said nothing is told nothing.
             Ok(Some(_)) | Err(Over) => return Next::End,
+        }
+    }
+}
+
+/// What has been read already; none: no whole head.
+fn take(conn: &Conn, life: &Life, limit: usize) -> Option<Next> {
+    match head::take_request(&mut conn.input.borrow_mut(), limit) {
+        Ok(Some(head)) => {
+            life.enter(Phase::Open);
+            life.moves();
+            Some(Next::Request(head))
+        }
+        Ok(None) => None,
+        Err(bad) => Some(Next::Refuse(Answer::bad(bad))),
+    }
+}
+
+/// Reads what is missing of a head that has begun; the caller limits the time.
+async fn rest_of_head(visit: &Visit, conn: &Conn, life: &Life, limit: usize) -> Next {
+    let buffers = &visit.worker().buffers;
+    life.enter(Phase::Open);
+    loop {
+        let read = life.unless_over(poll_fn(|cx| conn.poll_fill(cx, buffers))).await;
+        match read {
+            Ok(Ok(count)) if count > 0 => life.moves(),
+            Ok(Ok(_)) => return Next::Refuse(Answer::bad(Bad::request("it ends in the middle of a head"))),
+            Err(Over) => return Next::Refuse(Answer::too_slow()),
+            Ok(Err(_)) => return Next::End,
+        }
+        if let Some(next) = take(conn, life, limit) {
+            return next;
         }
     }
 }

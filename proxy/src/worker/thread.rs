@@ -28,7 +28,7 @@ use super::Shared;
 use super::alarms::Alarms;
 use super::command::{Change, Command, Count};
 
-/// How often sessions are looked over, unless an idle timeout wants it oftener.
+/// How often sessions are looked over, unless a timeout wants it oftener.
 const SWEEP: Duration = Duration::from_secs(1);
 const SHORTEST_SWEEP: Duration = Duration::from_millis(50);
 
@@ -329,7 +329,7 @@ impl Local {
         let shortest = routing
             .listeners
             .iter()
-            .map(|route| route.listener.idle_timeout / 4)
+            .map(|route| route.listener.idle_timeout.min(route.listener.handshake_timeout) / 4)
             .min();
         self.sweep = shortest.unwrap_or(SWEEP).clamp(SHORTEST_SWEEP, SWEEP);
     }

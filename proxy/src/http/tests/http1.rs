@@ -157,12 +157,22 @@ async fn a_request_that_may_be_repeated_is_asked_of_another() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_take_turns_whether_or_not_a_connection_is_kept() {
-    let sites = [Site::start("a").await, Site::start("b").await, Site::start("c").await];
+    let sites = [
+        Site::start("a").await,
+        Site::start("b").await,
+        Site::start("c").await,
+    ];
     let front = Front::new(&[&sites[0], &sites[1], &sites[2]]).await;
     for keep in [false, true] {
         let mut client = front.connect().await;
         for _ in 0..15 {
-            assert_eq!(client.ask(&get(if keep { "/x" } else { "/close" })).await.status(), 200);
+            assert_eq!(
+                client
+                    .ask(&get(if keep { "/x" } else { "/close" }))
+                    .await
+                    .status(),
+                200
+            );
         }
     }
     for site in &sites {

@@ -162,7 +162,18 @@ fn slow_clients(lab: &Lab, workers: usize) {
     }
     let mut longest = Duration::ZERO;
     for (what, port, begun, wire) in &mut slow {
-        let (_, end) = wire.end(SOON);
+        // Whoever began to speak HTTP is told in HTTP.
+        if *what == "request" {
+            let told = wire
+                .line()
+                .unwrap_or_else(|end| panic!("{what} on {port}: {end}"));
+            assert!(told.starts_with("HTTP/1.1 408 "), "{told}");
+        }
+        let end = if *what == "request" {
+            wire.rest().1
+        } else {
+            wire.end(SOON).1
+        };
         let lasted = begun.elapsed();
         assert!(matches!(end, End::Reset | End::Fin), "{what} on {port}: {end}");
         longest = longest.max(lasted);
