@@ -47,6 +47,7 @@ fn main() -> ExitCode {
     }
     reports::add(&mut suite, &shared);
     stream::add(&mut suite, &shared);
+    tls_secrets::add(&mut suite, &shared);
     tls_tickets::add(&mut suite, &shared);
     ready::add(&mut suite, &shared);
     release::add(&mut suite, &shared);
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
     harness::add(&mut suite, &shared);
     workloads::add(&mut suite, &shared);
     leadership::add(&mut suite, &shared);
-    tls_secrets::add(&mut suite, &shared);
+    tls_secrets::add_alone(&mut suite, &shared);
     let code = suite.run();
     drop(shared);
     code

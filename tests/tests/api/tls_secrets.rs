@@ -43,7 +43,10 @@ pub fn add(suite: &mut Suite, shared: &Shared) {
         let shared = shared.clone();
         suite.test(name, move |lab| body(lab, &shared));
     }
-    // It measures, so nobody else may be busy.
+}
+
+/// What measures, so that nobody else may be busy.
+pub fn add_alone(suite: &mut Suite, shared: &Shared) {
     let shared = shared.clone();
     suite.alone(
         "tls_secrets::a_certificate_is_awaited_served_and_rotated",

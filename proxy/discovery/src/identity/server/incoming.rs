@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
@@ -25,6 +25,8 @@ const MAX_HANDSHAKES: usize = 256;
 
 /// A client that is slower than this is none.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client that was refused may take to read why.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// After an error of the listener itself (no descriptors left, say).
 const PAUSE: Duration = Duration::from_millis(200);
@@ -61,9 +63,13 @@ impl Incoming {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%address, %error, "cannot set TCP_NODELAY");
             }
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+            let accepting = acceptor.accept(stream).into_fallible();
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, accepting).await {
                 Ok(Ok(stream)) => Ok(Connection::new(stream, address)),
-                Ok(Err(error)) => Err((address, error)),
+                Ok(Err((error, stream))) => {
+                    let_read(stream).await;
+                    Err((address, error))
+                }
                 Err(_) => Err((address, io::ErrorKind::TimedOut.into())),
             }
         });
@@ -125,6 +131,19 @@ impl Stream for Incoming {
             }
         }
     }
+}
+
+/// Ends our side and waits, not for long, until the client has ended its own: who was refused for its certificate has sent its first
+/// words already (RFC 8446 §4.4.2.4), and a close with unread bytes would be a reset, which overtakes the alert.
+async fn let_read(mut stream: TcpStream) {
+    let reading = async {
+        if stream.shutdown().await.is_ok() {
+            let mut scratch = [0; 1024];
+            while matches!(stream.read(&mut scratch).await, Ok(count) if count > 0) {}
+        }
+    };
+    // Whoever takes longer has been told.
+    let _ = tokio::time::timeout(LINGER, reading).await;
 }
 
 /// A connection whose handshake is done.
