@@ -58,6 +58,7 @@ impl Incoming {
 
     fn begin(&mut self, stream: TcpStream, address: SocketAddr) {
         let acceptor = TlsAcceptor::from(self.tls.config.borrow().clone());
+        let counters = self.tls.counters.clone();
         self.handshakes.spawn(async move {
             // Delayed acknowledgements would hold small messages back for 40 ms. What cannot be set is only slower.
             if let Err(error) = stream.set_nodelay(true) {
@@ -67,16 +68,19 @@ impl Incoming {
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, accepting).await {
                 Ok(Ok(stream)) => Ok(Connection::new(stream, address)),
                 Ok(Err((error, stream))) => {
+                    counters.failed.fetch_add(1, Ordering::Relaxed);
                     let_read(stream).await;
                     Err((address, error))
                 }
-                Err(_) => Err((address, io::ErrorKind::TimedOut.into())),
+                Err(_) => {
+                    counters.failed.fetch_add(1, Ordering::Relaxed);
+                    Err((address, io::ErrorKind::TimedOut.into()))
+                }
             }
         });
     }
 
     fn failed(&mut self, address: SocketAddr, error: &io::Error) {
-        self.tls.counters.failed.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
         if self.told.is_some_and(|told| now < told + TELL_EVERY) {
             self.untold += 1;
