@@ -2,9 +2,9 @@
 //! forwarded to an endpoint of its chain, or answered here.
 //!
 //! ```text
-//!  front1, front2 ─► request ─► exchange ─► pool, open ─► link        one request: head, body up, response down
-//!      ▲                           │                       │
-//!      └────────── reply ◄─────────┴──────── body ◄────────┘
+//!  front1, front2 ─► request ─► exchange ─► reach ─► pool, open ─► link      one request: head, body up, response down
+//!      ▲                           │                                │
+//!      └────────── reply ◄─────────┴──────────── body ◄─────────────┘
 //! ```
 //!
 //! `head` and `chunked` read HTTP/1.1 as bytes, `rewrite` changes header fields; all three are pure. HTTP/2 is read and written
@@ -24,6 +24,7 @@ mod link;
 mod log;
 mod open;
 mod pool;
+mod reach;
 mod reply;
 mod request;
 mod rewrite;

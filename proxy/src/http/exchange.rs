@@ -10,7 +10,7 @@ use std::task::Poll;
 
 use http::StatusCode;
 use http::header;
-use switchyard_snapshot::{Chain, HttpVersion, SendProxy};
+use switchyard_snapshot::Chain;
 
 use super::answer::Answer;
 use super::body::{Broken, Pump, Sink, Size, Source};
@@ -18,18 +18,12 @@ use super::lease::Lease;
 use super::life::{Life, Over};
 use super::link::{self, Failed, Link, Manner, Pending, Response};
 use super::log::Entry;
-use super::open::{self, Opened};
-use super::pool::Taken;
 use super::reply::{Begin, Reply};
 use super::request::Request;
-use super::tunnel::{self, Tunnel};
-use super::{Visit, rewrite};
-use crate::chain::view::Via;
-use crate::connect::{Announce, Caller, Found, Hunt, Reached};
-use crate::endpoint::Place;
-use crate::listener::gate::Pass;
-use crate::listener::{ChainLocal, LocalRoute, Refused};
-use crate::session::end::{ConnectError, Refusal};
+use super::{Visit, rewrite, tunnel};
+use crate::connect::{Announce, Caller, Hunt};
+use crate::listener::{ChainLocal, LocalRoute};
+use crate::session::end::ConnectError;
 use crate::tls::Inside;
 
 /// Kept connections that may prove dead under one request; they are no attempts to connect.
@@ -47,7 +41,7 @@ pub(super) enum After {
     /// The client took its request back.
     Gone,
     /// It belongs to an endpoint from now on.
-    Tunnel(Box<Tunnel>),
+    Tunnel(Box<Lease>),
 }
 
 /// Why a request is not forwarded to its end.
@@ -129,20 +123,13 @@ impl Exchange<'_> {
         if self.request.size != Size::Empty {
             self.reply.close_after();
         }
-        let Ok((source, sink)) = self.reply.answer(&answer) else {
-            return After::Drop;
-        };
-        self.life.extend();
-        let mut pump = Pump::new(source, sink, None);
         let buffers = &self.visit.worker().buffers;
-        let done = self
-            .life
-            .unless_over(poll_fn(|cx| pump.poll(cx, buffers, self.life)))
-            .await;
-        match done {
-            Ok(Ok(())) if self.reply.keeps() => After::Keep,
-            Ok(Ok(())) => After::Close,
-            _ => After::Drop,
+        if !self.reply.say(&answer, self.life, buffers).await {
+            After::Drop
+        } else if self.reply.keeps() {
+            After::Keep
+        } else {
+            After::Close
         }
     }
 
@@ -246,71 +233,6 @@ impl Exchange<'_> {
             rewrite::remove_claims(&mut request.headers);
         }
         rewrite::change(&mut request.headers, &config.headers.request);
-    }
-
-    /// A connection to an endpoint, and whether it is a new one.
-    async fn reach(&mut self, hunt: &mut Hunt<'_>) -> Result<(Taken, Reached, bool), Stop> {
-        let visit = self.visit;
-        let pool = &visit.worker().pool;
-        loop {
-            let mut shared = None;
-            let found = hunt.kept(|place, via| {
-                let taken = kept(visit, place, via);
-                if taken.is_none() && via.http == HttpVersion::Http2 && via.send_proxy == SendProxy::None {
-                    shared = Some(place.endpoint().id);
-                }
-                taken
-            });
-            if let Some((taken, reached)) = found {
-                return Ok((taken, reached, false));
-            }
-            let Some(done) = shared.and_then(|endpoint| pool.being_opened(endpoint)) else {
-                let _opening = shared.map(|endpoint| pool.opens(endpoint));
-                // Boxed: what seldom happens shall not make every request large.
-                return Box::pin(self.reach_anew(hunt)).await;
-            };
-            unless_gone(&mut self.reply, self.life, done.notified()).await?;
-        }
-    }
-
-    async fn reach_anew(&mut self, hunt: &mut Hunt<'_>) -> Result<(Taken, Reached, bool), Stop> {
-        let visit = self.visit;
-        let life = self.life;
-        loop {
-            // How long that may take is limited by the chain's own times.
-            let found = Box::pin(hunt.next(|place, via| kept(visit, place, via)));
-            let found = unless_gone(&mut self.reply, life, found).await?;
-            let connected = match found.map_err(|refused| {
-                self.entry.attempts = refused.attempts;
-                Answer::refused(&refused)
-            })? {
-                Found::Kept(taken, reached) => return Ok((taken, reached, false)),
-                Found::New(connected) => connected,
-            };
-            self.entry.connect = Some(connected.took);
-            let Some(pass) = self.descriptor() else {
-                let refused = Refused::because(Refusal::OutOfResources, "no descriptors are left");
-                return Err(Answer::refused(&refused).into());
-            };
-            let opening = Box::pin(open::open(visit, pass, connected));
-            match unless_gone(&mut self.reply, life, opening).await? {
-                Ok(Opened { taken, reached }) => return Ok((taken, reached, true)),
-                Err(unusable) => {
-                    let (reached, error, text) = *unusable;
-                    hunt.failed(reached, error, &text);
-                }
-            }
-        }
-    }
-
-    /// Room for one more connection; those that wait for requests make it.
-    fn descriptor(&self) -> Option<Pass> {
-        let worker = self.visit.worker();
-        let (gate, limit) = (&worker.shared.descriptors, worker.shared.descriptor_limit);
-        gate.enter(1, limit).or_else(|| {
-            worker.pool.clear_idle();
-            gate.enter(1, limit)
-        })
     }
 
     /// Sends the request, and waits for the response to begin.
@@ -531,18 +453,15 @@ impl Exchange<'_> {
                 upgrade: Some(&protocol),
             })
             .map_err(Stop::Client)?;
-        let (conn, backend) = match (&self.reply, lease.link()) {
-            (Reply::H1 { conn, .. }, Link::H1(backend)) => (Rc::clone(conn), backend),
+        let conn = match (&self.reply, lease.link()) {
+            (Reply::H1 { conn, .. }, Link::H1(_)) => Rc::clone(conn),
             _ => return self.carry(up, response.body, sink, lease).await,
         };
-        drop((sink, up, response.body));
         conn.flush()
             .await
             .map_err(|error| Stop::Client(error.to_string()))?;
-        drop(conn);
         self.entry.ends("upgraded", None);
-        drop(backend);
-        Ok(After::Tunnel(Box::new(Tunnel { lease })))
+        Ok(After::Tunnel(Box::new(lease)))
     }
 
     /// Carries what follows an upgrade where HTTP/2 is on one side.
@@ -584,30 +503,5 @@ impl Exchange<'_> {
         if let Reply::H1 { conn, .. } = &self.reply {
             let _ = self.life.unless_over(conn.flush()).await;
         }
-    }
-}
-
-/// A connection of the pool's to an endpoint.
-fn kept(visit: &Visit, place: &Place, via: Via) -> Option<Taken> {
-    // A header that names one client must not speak for another.
-    if via.send_proxy != SendProxy::None {
-        return None;
-    }
-    let http2 = via.http == HttpVersion::Http2;
-    visit.worker().pool.take(place.endpoint().id, http2)
-}
-
-/// What `future` gives, unless the client takes its request back first.
-async fn unless_gone<T>(reply: &mut Reply, life: &Life, future: impl Future<Output = T>) -> Result<T, Stop> {
-    let mut future = std::pin::pin!(future);
-    let both = poll_fn(|cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
-            return Poll::Ready(Ok(output));
-        }
-        reply.poll_gone(cx).map(|why| Err(Stop::Client(why)))
-    });
-    match life.unless_over(both).await {
-        Ok(output) => output,
-        Err(Over) => Err(Answer::gateway_timeout().into()),
     }
 }

@@ -14,7 +14,7 @@ use super::life::{Life, Over, Phase};
 use super::log::Entry;
 use super::reply::Reply;
 use super::request::Request;
-use super::{Visit, tunnel};
+use super::{Visit, rewrite, tunnel};
 use crate::relay::Relay;
 
 /// How long a client whose connection we end may take to read what we said last.
@@ -52,7 +52,7 @@ pub(super) async fn serve(visit: Visit, conn: Conn) -> Option<Relay> {
         after
     };
     match after {
-        After::Tunnel(tunnel) => tunnel::relay(*tunnel, conn, visit),
+        After::Tunnel(lease) => tunnel::relay(*lease, conn, visit),
         After::Keep | After::Close | After::Drop | After::Gone => None,
     }
 }
@@ -170,13 +170,7 @@ async fn rest_of_head(visit: &Visit, conn: &Conn, life: &Life, limit: usize) -> 
 
 /// Whether the client wants to ask more on this connection (RFC 9112 §9.3).
 fn stays(head: &RequestHead) -> bool {
-    let says = |wanted: &[u8]| {
-        head.headers
-            .get_all(http::header::CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
-            .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
-    };
+    let says = |token: &[u8]| rewrite::lists(&head.headers, &http::header::CONNECTION, token);
     if head.is_10 {
         says(b"keep-alive") && !says(b"close")
     } else {
@@ -193,14 +187,9 @@ async fn refuse(visit: &Visit, conn: &Rc<Conn>, life: &Life, answer: Answer) -> 
         head: false,
     };
     visit.note_refused(&answer);
-    life.extend();
-    let Ok((source, sink)) = reply.answer(&answer) else {
-        return After::Drop;
-    };
-    let mut pump = super::body::Pump::new(source, sink, None);
-    let buffers = &visit.worker().buffers;
-    match life.unless_over(poll_fn(|cx| pump.poll(cx, buffers, life))).await {
-        Ok(Ok(())) => After::Close,
-        _ => After::Drop,
+    if reply.say(&answer, life, &visit.worker().buffers).await {
+        After::Close
+    } else {
+        After::Drop
     }
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Visit;
 use super::answer::Answer;
-use super::body::{Pump, Source};
+use super::body::Source;
 use super::exchange::{After, Exchange};
 use super::life::{Life, Over, Phase};
 use super::log::Entry;
@@ -177,7 +177,7 @@ async fn stream(
     drop(route);
     let life = &*member.life;
     let (parts, body) = request.into_parts();
-    let reply = Reply::H2 {
+    let mut reply = Reply::H2 {
         respond,
         head: parts.method == http::Method::HEAD,
     };
@@ -196,19 +196,12 @@ async fn stream(
                 _ => tally.served.set(tally.served.get() + 1),
             }
         }
-        Err(bad) => refuse(&visit, life, reply, &Answer::bad(bad)).await,
+        Err(bad) => {
+            let answer = Answer::bad(bad);
+            visit.note_refused(&answer);
+            reply.say(&answer, life, &worker.buffers).await;
+        }
     }
-}
-
-async fn refuse(visit: &Visit, life: &Life, mut reply: Reply, answer: &Answer) {
-    visit.note_refused(answer);
-    let Ok((source, sink)) = reply.answer(answer) else {
-        return;
-    };
-    let mut pump = Pump::new(source, sink, None);
-    let buffers = &visit.worker().buffers;
-    let answered = life.unless_over(poll_fn(|cx| pump.poll(cx, buffers, life))).await;
-    drop(answered);
 }
 
 /// A stream of which something has been read already.

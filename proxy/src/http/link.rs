@@ -289,13 +289,7 @@ impl Response {
 fn h1_response(conn: &Rc<Conn>, method: &Method, head: &mut head::ResponseHead) -> Result<Response, Failed> {
     let framing = head::response_framing(head, method).map_err(|bad| Failed::because(bad.why))?;
     let told_length = head::content_length(&head.headers).map_err(|bad| Failed::because(bad.why))?;
-    let tokens = |wanted: &[u8]| {
-        head.headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
-            .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
-    };
+    let tokens = |token: &[u8]| rewrite::lists(&head.headers, &header::CONNECTION, token);
     let stays = if head.is_10 {
         tokens(b"keep-alive")
     } else {

@@ -1,6 +1,7 @@
 //! The way back to the client. In: a response's status, header and size. Out: where its body goes; for a client of either HTTP
 //! version.
 
+use std::future::poll_fn;
 use std::io::Write as _;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -11,9 +12,11 @@ use http::header::{self, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
 use super::answer::Answer;
-use super::body::{Sink, Size, Source, Writer};
+use super::body::{Pump, Sink, Size, Source, Writer};
 use super::conn::Conn;
+use super::life::Life;
 use super::rewrite;
+use crate::relay::buffers::Buffers;
 
 /// A client that waits for its response.
 #[derive(Debug)]
@@ -150,25 +153,28 @@ impl Reply {
         }
     }
 
-    /// Begins an answer of ours; its body.
-    ///
-    /// # Errors
-    /// The client is gone.
-    pub(super) fn answer(&mut self, answer: &Answer) -> Result<(Source, Sink), String> {
-        let sink = self.begin(Begin {
+    /// Says an answer of ours, to its end. False: the client is gone, or does not take it.
+    pub(super) async fn say(&mut self, answer: &Answer, life: &Life, buffers: &Buffers) -> bool {
+        let begin = Begin {
             status: answer.status,
             headers: answer.headers.clone(),
             size: Size::Exact(answer.body.len() as u64),
             told_length: Some(answer.body.len() as u64),
             upgrade: None,
-        })?;
+        };
+        let Ok(sink) = self.begin(begin) else {
+            return false;
+        };
         let head = matches!(self, Self::H1 { head: true, .. } | Self::H2 { head: true, .. });
         let source = if head {
             Source::Empty
         } else {
             Source::Once(answer.body.clone())
         };
-        Ok((source, sink))
+        life.extend();
+        let mut pump = Pump::new(source, sink, None);
+        let said = life.unless_over(poll_fn(|cx| pump.poll(cx, buffers, life))).await;
+        matches!(said, Ok(Ok(())))
     }
 }
 

@@ -47,12 +47,7 @@ pub(super) fn strip(headers: &mut HeaderMap) -> Option<HeaderValue> {
         }
         headers.remove(header::CONNECTION);
     }
-    let trailers = headers.get_all(header::TE).iter().any(|value| {
-        value
-            .as_bytes()
-            .split(|b| *b == b',')
-            .any(|te| te.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    });
+    let trailers = lists(headers, &header::TE, b"trailers");
     for name in [
         KEEP_ALIVE,
         PROXY_CONNECTION,
@@ -68,6 +63,14 @@ pub(super) fn strip(headers: &mut HeaderMap) -> Option<HeaderValue> {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     upgrade
+}
+
+/// Whether a list (RFC 9110 §5.6.1) of all fields of this name has `token`, in whatever case.
+pub(super) fn lists(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
+    let values = headers.get_all(name).iter();
+    values
+        .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+        .any(|known| known.trim_ascii().eq_ignore_ascii_case(token))
 }
 
 /// Looked for in one go: many a header has none of them.

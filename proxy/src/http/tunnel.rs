@@ -22,12 +22,6 @@ use crate::session::Start;
 /// RFC 6455 §1.3.
 const WEBSOCKET: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// An endpoint that speaks with the client in another protocol from now on.
-#[derive(Debug)]
-pub(super) struct Tunnel {
-    pub(super) lease: Lease,
-}
-
 /// Makes a request that wants to change the protocol fit for the version that the endpoint speaks.
 ///
 /// # Errors
@@ -84,12 +78,12 @@ pub(super) fn accept(headers: &mut HeaderMap, request: &Request, link: &Link, re
 }
 
 /// The relay that carries what follows. None: one of the sides is in use elsewhere, which cannot be.
-pub(super) fn relay(tunnel: Tunnel, client: Rc<Conn>, visit: Visit) -> Option<Relay> {
+pub(super) fn relay(lease: Lease, client: Rc<Conn>, visit: Visit) -> Option<Relay> {
     let Lease {
         reached,
         taken: Taken::H1(kept),
         hold,
-    } = tunnel.lease
+    } = lease
     else {
         return None;
     };
