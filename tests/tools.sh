@@ -19,8 +19,16 @@ nodejs           real HTTP and WebSocket backend: node
 nghttp2-client   real HTTP/2 clients: nghttp, h2load
 python3-grpcio   real gRPC server and client
 python3-websockets  real WebSocket client
+python3-requests  real HTTP client
+python3-slixmpp  real XMPP client
+python3-paho-mqtt  real MQTT 5 client
+prosody          real XMPP server
+mosquitto        real MQTT server
 nftables         nft: drops packets inside a namespace
-etcd-server      what the API server stores in: etcd
+containerd       runs pods on the nodes of the test cluster: containerd, ctr
+runc             starts their containers
+containernetworking-plugins  connects pods to their node: /usr/lib/cni
+iptables         ports of pods on their node
 iproute2         ip, ss: namespaces, links, listening sockets
 '
 

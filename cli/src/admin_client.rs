@@ -4,9 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::Request;
 use hyper::body::Bytes;
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -23,25 +24,45 @@ pub struct Answer {
     pub body: String,
 }
 
-/// GET, within five seconds.
-pub async fn get(admin: &str, path: &str) -> io::Result<Answer> {
-    let say = |error: io::Error| io::Error::new(error.kind(), format!("GET http://{admin}{path}: {error}"));
-    match timeout(TIMEOUT, exchange(admin, path)).await {
-        Ok(answer) => answer.map_err(say),
-        Err(_) => Err(say(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("no answer within {TIMEOUT:?}"),
-        ))),
-    }
+/// What an admin endpoint answers to a request without a body, within five seconds.
+pub async fn ask(method: Method, admin: &str, path: &str) -> io::Result<Answer> {
+    let words = format!("{method} http://{admin}{path}");
+    let say = |error: io::Error| io::Error::new(error.kind(), format!("{words}: {error}"));
+    let stream = match timeout(TIMEOUT, TcpStream::connect(admin)).await {
+        Ok(stream) => stream.map_err(say)?,
+        Err(_) => return Err(say(no_answer())),
+    };
+    exchange(method, admin, path, stream).await.map_err(say)
 }
 
-async fn exchange(admin: &str, path: &str) -> io::Result<Answer> {
-    let stream = TcpStream::connect(admin).await?;
+fn no_answer() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {TIMEOUT:?}"))
+}
+
+/// What comes back on a connection that leads to an admin endpoint, within five seconds.
+pub async fn exchange(
+    method: Method,
+    host: &str,
+    path: &str,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+) -> io::Result<Answer> {
+    let exchanged = timeout(TIMEOUT, exchanged(method, host, path, stream)).await;
+    exchanged.unwrap_or_else(|_| Err(no_answer()))
+}
+
+async fn exchanged(
+    method: Method,
+    host: &str,
+    path: &str,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+) -> io::Result<Answer> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
-    let request = Request::get(path)
-        .header(hyper::header::HOST, admin)
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(hyper::header::HOST, host)
         .body(Empty::<Bytes>::new())
         .map_err(io::Error::other)?;
     let answer = async move {

@@ -63,9 +63,12 @@ impl Loaded {
                     affinity: None,
                     drain_timeout: std::time::Duration::ZERO,
                     ticket_keys: Vec::new(),
+                    relay_keys: Vec::new(),
+                    gossip: None,
                 },
                 listeners: Vec::new(),
                 chains: Vec::new(),
+                peers: Vec::new(),
             })
     }
 

@@ -8,6 +8,7 @@ mod clients;
 mod dns;
 mod manifests;
 pub mod programs;
+mod sites;
 mod story;
 mod table;
 

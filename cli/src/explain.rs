@@ -1,74 +1,89 @@
-//! `switchyard explain`: the one truth about an endpoint. In: what a proxy's admin endpoint believes. Out: words.
+//! `switchyard explain`: the one truth about an endpoint. In: what proxies believe, by their admin endpoints. Out: words.
 
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::Value;
 
-use crate::admin_client;
+use crate::cluster::{Cluster, block_on};
+use crate::output::Output;
+use crate::proxies::{self, ProxiesArgs, Proxy};
 
 /// What `switchyard explain` takes.
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
     /// An address (10.0.0.1:1650 or 10.0.0.1), a backend's name, or NAMESPACE/CHAIN
     endpoint: String,
-    /// The proxy to ask: its admin endpoint
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:17000")]
-    admin: String,
+    /// As proxies of this pool see it, or this proxy [default: every proxy]
+    #[arg(value_name = "POOL[/PROXY]", conflicts_with = "admin")]
+    seen_by: Option<String>,
+    #[command(flatten)]
+    at: ProxiesArgs,
     /// How to print it
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
 }
 
-/// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
-    /// For people
-    Table,
-    /// For programs
-    Json,
-}
-
-/// Exit code 1: nothing matches; 2: the proxy could not be asked.
+/// Exit code 1: nothing matches; 2: a proxy could not be asked.
 pub fn run(args: &ExplainArgs) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return unreachable_proxy(&error.to_string()),
-    };
-    let answer = match runtime.block_on(admin_client::get(&args.admin, "/endpoints")) {
-        Ok(answer) if answer.status == 200 => answer,
-        Ok(answer) => return unreachable_proxy(&format!("{} answered {}", args.admin, answer.status)),
-        Err(error) => return unreachable_proxy(&error.to_string()),
-    };
-    let believed: Value = match serde_json::from_str(&answer.body) {
+    let believed = match block_on(believed(args)) {
         Ok(believed) => believed,
-        Err(error) => return unreachable_proxy(&format!("{} answered no JSON: {error}", args.admin)),
-    };
-    let found = find(&believed, &args.endpoint);
-    if found.is_empty() {
-        eprintln!(
-            "{} knows no endpoint, backend or chain {:?}.",
-            args.admin, args.endpoint
-        );
-        let known = listing(&believed);
-        if !known.is_empty() {
-            eprintln!("It knows: {known}");
+        Err(why) => {
+            eprintln!("switchyard explain: {why}");
+            return ExitCode::from(2);
         }
+    };
+    let of_all = believed.iter().flat_map(|(proxy, page)| {
+        let found = find(page, &args.endpoint);
+        found.into_iter().map(move |found| (proxy, found))
+    });
+    let found: Vec<(&Proxy, Found<'_>)> = of_all.collect();
+    if found.is_empty() {
+        nothing(&believed, &args.endpoint);
         return ExitCode::FAILURE;
     }
-    match args.output {
-        Output::Json => println!(
-            "{:#}",
-            Value::Array(found.into_iter().map(Found::into_json).collect())
-        ),
-        Output::Table => found.iter().for_each(Found::print),
+    let all = found.iter().map(|(proxy, found)| {
+        let mut found = found.to_json();
+        if let Proxy::Pod { .. } = proxy {
+            found["proxy"] = proxy.to_string().into();
+        }
+        found
+    });
+    if let Some(text) = args.output.structured(&all.collect()) {
+        println!("{text}");
+        return ExitCode::SUCCESS;
+    }
+    for (proxy, found) in &found {
+        if let Proxy::Pod { .. } = proxy {
+            println!("As {proxy} sees it:");
+        }
+        found.print();
     }
     ExitCode::SUCCESS
 }
 
-fn unreachable_proxy(why: &str) -> ExitCode {
-    eprintln!("switchyard explain: {why}");
-    ExitCode::from(2)
+async fn believed(args: &ExplainArgs) -> Result<Vec<(Proxy, Value)>, String> {
+    let proxies = match (&args.at.admin, &args.seen_by) {
+        (Some(admin), _) => vec![Proxy::At(admin.clone())],
+        (None, Some(target)) => proxies::named(&args.at, target).await?,
+        (None, None) => proxies::of_pools(&Cluster::connect(&args.at.namespace).await?, |_| true).await?,
+    };
+    let mut all = Vec::new();
+    for proxy in proxies {
+        let page = proxy.page("/endpoints").await?;
+        all.push((proxy, page));
+    }
+    Ok(all)
+}
+
+fn nothing(believed: &[(Proxy, Value)], wanted: &str) {
+    for (proxy, page) in believed {
+        eprintln!("{proxy} knows no endpoint, backend or chain {wanted:?}.");
+        let known = listing(page);
+        if !known.is_empty() {
+            eprintln!("It knows: {known}");
+        }
+    }
 }
 
 /// An endpoint and the chain it belongs to.
@@ -109,7 +124,7 @@ impl Found<'_> {
         println!(
             "  state        {} since {}",
             text(&endpoint["state"]),
-            text(&endpoint["since"])
+            moment(&endpoint["since"])
         );
         println!("  why          {}", text(&endpoint["reason"]));
         println!("  connections  {}", endpoint["connections"]);
@@ -119,7 +134,7 @@ impl Found<'_> {
             text(&chain["chain"]),
             text(&active["backend"]),
             active["tier"],
-            text(&active["since"]),
+            moment(&active["since"]),
             active["epoch"],
             text(&active["reason"])
         );
@@ -128,13 +143,20 @@ impl Found<'_> {
         }
     }
 
-    fn into_json(self) -> Value {
+    fn to_json(&self) -> Value {
         let mut endpoint = self.endpoint.clone();
         endpoint["chain"] = self.chain["chain"].clone();
         endpoint["active"] = self.chain["active"].clone();
         endpoint["failbackAt"] = self.chain["failbackAt"].clone();
         endpoint
     }
+}
+
+/// To the second: what is finer helps nobody here, and `-o json` has it.
+fn moment(since: &Value) -> String {
+    let told = since.as_str().unwrap_or("-");
+    let parsed = told.parse::<jiff::Timestamp>();
+    parsed.map_or_else(|_| told.to_owned(), |at| at.strftime("%FT%TZ").to_string())
 }
 
 fn listing(believed: &Value) -> String {

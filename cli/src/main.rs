@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use switchyard::{check, demo, explain, run};
+use switchyard::{check, demo, explain, orders, run, status, switch, table};
 use switchyard_proxy::logging;
 
 /// A connection's task and sockets are allocated on one thread and freed there: faster by 5 % of a connection's whole cost
@@ -36,6 +36,16 @@ enum Command {
     Check(check::CheckArgs),
     /// Say why an endpoint is served, or not
     Explain(explain::ExplainArgs),
+    /// Say how pools and chains do
+    Status(status::StatusArgs),
+    /// Show where clients go that a chain cannot serve
+    Table(table::TableArgs),
+    /// Let another backend of a Manual chain serve
+    Switch(switch::SwitchArgs),
+    /// Take a proxy out of service; its clients leave first
+    Drain(orders::DrainArgs),
+    /// Send a group's guests back to where they belong, now
+    Return(orders::ReturnArgs),
     /// Show the main job on this machine, in under a minute
     Demo,
     /// A backend that says its name, for the demo
@@ -58,6 +68,11 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Table(args) => table::run(&args),
+        Command::Switch(args) => switch::run(&args),
+        Command::Drain(args) => orders::drain(&args),
+        Command::Return(args) => orders::give_back(&args),
         Command::Demo => demo::run(),
         Command::DemoBackend { name, listen } => demo::programs::run_backend(&name, listen),
     }

@@ -29,14 +29,23 @@ pub struct RunArgs {
     #[arg(short = 'f', long = "filename", value_name = "FILE|DIR", required = true)]
     files: Vec<PathBuf>,
     /// Every pool of the files: replica r of the p-th pool at 127.0.p.r
-    #[arg(long, conflicts_with_all = ["pool", "bind", "admin"])]
+    #[arg(long, conflicts_with_all = ["pool", "bind", "admin", "name", "advertise", "seeds"])]
     all: bool,
     /// The one pool to run a proxy of; may be left out where there is one
     #[arg(long, value_name = "NAME")]
     pool: Option<String>,
-    /// Where listeners without addresses of their own are bound [default: all addresses]
+    /// Where listeners without addresses of their own, and gossip, are bound [default: all addresses]
     #[arg(long, value_name = "IP")]
     bind: Option<IpAddr>,
+    /// What this proxy is called among those of its pool [default: the pool's name and the address that it advertises]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// The address at which other proxies, and guests, reach this one [default: the bound one]
+    #[arg(long, value_name = "IP")]
+    advertise: Option<IpAddr>,
+    /// A proxy to begin gossip with, of this pool or another; may be given several times
+    #[arg(long = "seed", value_name = "HOST:PORT")]
+    seeds: Vec<String>,
     /// Data workers of each proxy, one thread each [default: one per CPU; with --all: one]
     #[arg(long, value_name = "N")]
     workers: Option<NonZeroUsize>,

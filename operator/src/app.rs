@@ -22,6 +22,7 @@ use crate::args::{Mistakes, RunArgs};
 use crate::context::Context;
 use crate::lease::Candidate;
 use crate::tasks::{Died, Tasks};
+use crate::webhook::Door;
 
 /// How long a connection to the API server may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,6 +62,13 @@ pub async fn run(args: RunArgs, cancelled: CancellationToken) -> Result<(), Erro
     // before anything else: who asks early is told what is waited for
     let health = Admin::bind(args.health_listen, Audience::Everyone).await?;
     let admin = Admin::bind(args.admin_listen, Audience::Local).await?;
+    let door = match &args.webhook.webhook_configuration {
+        Some(configuration) => Some((
+            Door::bind(args.webhook.webhook_listen).await?,
+            configuration.clone(),
+        )),
+        None => None,
+    };
     let client = client().await?;
     let (candidate, leadership) = Candidate::new(
         client.clone(),
@@ -79,7 +87,7 @@ pub async fn run(args: RunArgs, cancelled: CancellationToken) -> Result<(), Erro
     let identities = settings.identities.clone();
     let context = Context::new(client, &args, settings, leadership);
     let mut tasks = Tasks::new(&cancelled);
-    let known = parts::start(&context, &args, identities, &mut tasks)?;
+    let known = parts::start(&context, &args, identities, door, &mut tasks)?;
     for (name, page) in [("health", health), ("admin", admin)] {
         tasks.spawn(name, page.serve(known.clone(), tasks.cancelled()));
     }
@@ -101,7 +109,11 @@ async fn stand(mut candidate: Candidate, ended: CancellationToken) -> Result<(),
     Ok(())
 }
 
-async fn client() -> Result<Client, Error> {
+/// A client for the API server that a kubeconfig or the pod's service account leads to. It repeats nothing.
+///
+/// # Errors
+/// Nothing says where the API server is, or what says it cannot be used.
+pub async fn client() -> Result<Client, Error> {
     let mut config = Config::infer().await?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.write_timeout = Some(WRITE_TIMEOUT);

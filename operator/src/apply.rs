@@ -9,6 +9,7 @@ mod claim;
 mod compare;
 mod writes;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::api::{
@@ -16,6 +17,7 @@ use kube::api::{
 };
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 pub use child::{Child, ChildKind};
 pub use claim::{Claim, claim};
@@ -80,6 +82,11 @@ impl ApplyError {
     }
 }
 
+/// Taken while a Secret is made: pools that are looked at together must not each make new keys for the one that they share. Clones
+/// are the same turn.
+#[derive(Clone, Debug, Default)]
+pub struct Turn(Arc<Mutex<()>>);
+
 /// The way to the objects of one namespace.
 #[derive(Clone)]
 pub struct Applier {
@@ -87,16 +94,18 @@ pub struct Applier {
     namespace: String,
     leadership: Leadership,
     writes: Writes,
+    turn: Turn,
 }
 
 impl Applier {
     /// For one namespace.
-    pub fn new(client: Client, namespace: &str, leadership: Leadership, writes: Writes) -> Self {
+    pub fn new(client: Client, namespace: &str, leadership: Leadership, writes: Writes, turn: Turn) -> Self {
         Self {
             client,
             namespace: namespace.to_owned(),
             leadership,
             writes,
+            turn,
         }
     }
 
@@ -126,6 +135,13 @@ impl Applier {
     /// It is somebody else's or going away, this replica does not lead, or the API server refused or did not answer.
     pub async fn apply(&self, child: &Child, seen: Option<&Value>) -> Result<Value, ApplyError> {
         let (kind, name) = (child.kind, child.name());
+        let making = kind == ChildKind::Secret && seen.is_none();
+        // Held until it is made; each request in between has its timeout.
+        let _turn = if making {
+            Some(self.turn.0.lock().await)
+        } else {
+            None
+        };
         // What nobody has listed may be there without our labels.
         let found;
         let live = if seen.is_some() {
@@ -140,6 +156,10 @@ impl Applier {
                 Claim::Ours => {}
                 Claim::Leaving => return Err(ApplyError::Leaving(self.words(kind, name))),
                 Claim::Taken => return Err(ApplyError::Taken(self.words(kind, name))),
+            }
+            if making {
+                // The keys were planned without knowing those that are there, and the proxies may have them by now.
+                keep_keys(&mut desired, live);
             }
             let Some(field) = difference(&desired, live, FIELD_MANAGER) else {
                 return Ok(live.clone());
@@ -215,6 +235,18 @@ impl Applier {
 
     fn words(&self, kind: ChildKind, name: &str) -> String {
         format!("{kind} {}/{name}", self.namespace)
+    }
+}
+
+/// Only who owns a Secret, and how it is labelled, is ours to say where it was made by somebody else meanwhile.
+fn keep_keys(desired: &mut Value, live: &Value) {
+    desired["data"] = live["data"].clone();
+    let there = &live["metadata"]["annotations"];
+    if let Some(annotations) = desired["metadata"]["annotations"].as_object_mut() {
+        annotations.retain(|name, _| there.get(name).is_some());
+        for (name, value) in annotations {
+            *value = there[name.as_str()].clone();
+        }
     }
 }
 

@@ -39,6 +39,28 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Print the definitions of both kinds, for `kubectl apply -f -`
     Crds,
+    /// Ask an installed operator from outside whether it is of use; says in words what is not, with exit code 1
+    Check(CheckArgs),
+}
+
+/// Settings of `check`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    /// Host at which the operators are reached
+    #[arg(long, value_name = "HOST")]
+    pub operator: String,
+    /// Port of discovery there
+    #[arg(long, value_name = "PORT", default_value_t = 17010)]
+    pub discovery_port: u16,
+    /// Port of the pages for the kubelet there
+    #[arg(long, value_name = "PORT", default_value_t = 17020)]
+    pub health_port: u16,
+    /// Port of the webhook there (default: it is not asked)
+    #[arg(long, value_name = "PORT")]
+    pub webhook_port: Option<u16>,
+    /// How long an installation that is still starting is waited for
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    pub within: Duration,
 }
 
 /// Settings of `run`.
@@ -99,6 +121,28 @@ pub struct RunArgs {
     /// Who proxies are.
     #[command(flatten)]
     pub identity: IdentityArgs,
+    /// Pods that get a proxy.
+    #[command(flatten)]
+    pub webhook: WebhookArgs,
+}
+
+/// Settings of the webhook.
+#[derive(Args, Clone, Debug)]
+pub struct WebhookArgs {
+    /// Name of the configuration of webhooks by which the API server sends pods here, and which is told whom to trust; none: no webhook
+    #[arg(long, value_name = "NAME", env = "SWITCHYARD_WEBHOOK_CONFIGURATION")]
+    pub webhook_configuration: Option<String>,
+    /// Where the API server asks
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "0.0.0.0:9443",
+        env = "SWITCHYARD_WEBHOOK_LISTEN"
+    )]
+    pub webhook_listen: SocketAddr,
+    /// Name by which the API server reaches the webhook (default: the host of --discovery-address)
+    #[arg(long, value_name = "HOST", env = "SWITCHYARD_WEBHOOK_HOST")]
+    pub webhook_host: Option<String>,
 }
 
 /// Settings of identities.
@@ -256,7 +300,10 @@ impl RunArgs {
                         namespace: namespace.clone(),
                         secret: self.identity.ca_secret.clone(),
                         given_secret: self.identity.ca_given_secret.clone(),
-                        server_names: vec![server_name],
+                        server_names: [Some(server_name), self.webhook.webhook_host.clone()]
+                            .into_iter()
+                            .flatten()
+                            .collect(),
                         lifetimes,
                         issuer: self.identity.token_issuer.clone(),
                     },

@@ -6,7 +6,8 @@
 //! Service or Secret that is not there leaves even its object alone, but for the backend or certificate that needs it.
 //!
 //! The steps, each in its module: `access` and `pool` turn pools into listeners, `chain` (with `backend`,
-//! `health`, `failover`) turns a chain's own fields into values, `tls` looks Secrets up for both, `route` hangs the chains on the listeners and settles who
+//! `health`, `failover`) turns a chain's own fields into values, `tls` looks Secrets up for both, `group`, `redirect` and `peers` say who
+//! stands in for whom and who talks to whom, `route` hangs the chains on the listeners and settles who
 //! gets which name. `supported` says what this version cannot do yet, and what has no effect outside a cluster.
 
 mod access;
@@ -15,10 +16,13 @@ mod chain;
 mod failover;
 mod faults;
 mod field;
+mod group;
 mod health;
 mod listener;
+mod peers;
 mod pool;
 mod ports;
+mod redirect;
 mod route;
 mod supported;
 mod tls;
@@ -31,7 +35,7 @@ use jiff::Timestamp;
 use kube::Resource;
 use kube::core::ObjectMeta;
 use switchyard_crds::{Kind, ProxyChain, ProxyPool, Reason};
-use switchyard_snapshot::{ChainId, PoolId, Snapshot};
+use switchyard_snapshot::{ChainId, PeerProxy, PoolId, Snapshot};
 
 use crate::endpoints::Services;
 use crate::secrets::Secrets;
@@ -45,6 +49,11 @@ pub struct Resources {
     pub pools: Vec<Arc<Given<ProxyPool>>>,
     /// In any order.
     pub chains: Vec<Arc<Given<ProxyChain>>>,
+    /// Chains of other pools that share a group with one of `chains`: nothing is made of them, but they have a place there.
+    /// Their pools are among `pools`.
+    pub group_mates: Vec<Arc<Given<ProxyChain>>>,
+    /// The pods of pools, sorted by name, as far as they have an address.
+    pub proxies: BTreeMap<PoolId, Vec<PeerProxy>>,
     /// Those of the cluster; none: there is no cluster, and no chain may name one.
     pub services: Option<Services>,
     /// Those of the cluster, or of the files. Others are not there.
@@ -235,7 +244,8 @@ fn age<'a, T: Resource>(key: &'a ObjectKey, given: &Given<T>) -> Age<'a> {
 pub fn compile(resources: &Resources, profile: Profile) -> Compiled {
     let mut refused = Vec::new();
     let pools = pool::compile_pools(resources, profile, &mut refused);
-    let snapshots = route::attach(pools, resources, &mut refused);
+    let groups = group::settle(&pools, resources);
+    let snapshots = route::attach(pools, &groups, resources, &mut refused);
     for (key, written) in &resources.unreadable {
         refused.extend(faults::Faults::of(key.clone(), written).into_refusals());
     }

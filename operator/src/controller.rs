@@ -50,7 +50,7 @@ use self::proxypool::dereference::Neighbours;
 use self::proxypool::outcome::Outcome;
 use self::triggers::Triggers;
 use crate::FIELD_MANAGER;
-use crate::apply::{Applier, MANAGED_BY, Writes};
+use crate::apply::{Applier, MANAGED_BY, Turn, Writes};
 use crate::compile;
 use crate::context::Context;
 use crate::scope::Scope;
@@ -136,6 +136,7 @@ struct Looking {
     parts: Parts,
     pools: Store<Pool>,
     backoff: Backoff,
+    turn: Turn,
 }
 
 async fn realm(parts: &Parts, namespace: Option<&str>) {
@@ -144,6 +145,7 @@ async fn realm(parts: &Parts, namespace: Option<&str>) {
         parts: parts.clone(),
         pools: pools.clone(),
         backoff: Backoff::default(),
+        turn: Turn::default(),
     });
     let watched = paced(watcher(api::<Pool>(parts, namespace), watcher::Config::default()));
     let mut queue = SelectAll::new();
@@ -297,6 +299,7 @@ async fn look(pool: Arc<Pool>, looking: Arc<Looking>) -> Result<Action, Infallib
         &id.namespace,
         context.leadership.clone(),
         counters.writes.clone(),
+        looking.turn.clone(),
     );
     let surroundings = Surroundings {
         image: context.proxy_image.clone(),

@@ -1,5 +1,5 @@
 //! Services and who stands behind them. In: Services and `EndpointSlice`s as the API server has them. Out: for a Service and one
-//! of its ports, the addresses that take connections.
+//! of its ports, the addresses that take connections; for the Service of a single proxy, how clients outside reach it.
 //!
 //! Kept small on purpose: every Service and slice of the watched namespaces is held, whether or not a chain names it (yet).
 
@@ -8,8 +8,10 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Service as K8sService;
+use k8s_openapi::api::core::v1::{Service as K8sService, ServicePort};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+
+use crate::pods::POOL_LABEL;
 
 /// The label by which a slice names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -36,6 +38,60 @@ pub struct Definition {
     ports: BTreeMap<u16, String>,
     /// `ExternalName`: a DNS name in disguise, without endpoints.
     external_name: Option<String>,
+    /// Of the Service of a single proxy.
+    outside: Option<Box<Outside>>,
+}
+
+/// How clients outside reach the one proxy behind a Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outside {
+    /// Name of the pool that its label names.
+    pub pool: String,
+    /// The load balancer's address or name, once it has one.
+    pub ingress: Option<String>,
+    /// Its TCP ports.
+    pub ports: Vec<OutsidePort>,
+}
+
+/// A port of such a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutsidePort {
+    /// The listener's name.
+    pub name: String,
+    /// At the load balancer.
+    pub port: u16,
+    /// At the node.
+    pub node_port: Option<u16>,
+}
+
+impl Outside {
+    /// None: it is no Service of a pool, or nobody reaches it from outside.
+    fn of(service: &K8sService) -> Option<Self> {
+        let pool = service.metadata.labels.as_ref()?.get(POOL_LABEL)?.clone();
+        let spec = service.spec.as_ref()?;
+        if !matches!(spec.type_.as_deref(), Some("LoadBalancer" | "NodePort")) {
+            return None;
+        }
+        let balancer = service
+            .status
+            .as_ref()
+            .and_then(|status| status.load_balancer.as_ref());
+        let ingress = balancer.and_then(|balancer| balancer.ingress.as_ref()?.first());
+        let number = |number: i32| u16::try_from(number).ok();
+        let ports = spec.ports.iter().flatten();
+        let port = |port: &ServicePort| {
+            Some(OutsidePort {
+                name: port.name.clone().unwrap_or_default(),
+                port: number(port.port)?,
+                node_port: port.node_port.and_then(number),
+            })
+        };
+        Some(Self {
+            pool,
+            ingress: ingress.and_then(|ingress| ingress.ip.clone().or_else(|| ingress.hostname.clone())),
+            ports: ports.filter_map(port).collect(),
+        })
+    }
 }
 
 impl Definition {
@@ -47,6 +103,7 @@ impl Definition {
         let ports = spec.ports.iter().flatten();
         let tcp = ports.filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
         Self {
+            outside: Outside::of(service).map(Box::new),
             ports: tcp
                 .filter_map(|port| {
                     Some((
@@ -181,6 +238,11 @@ impl Services {
     /// Why it has none.
     pub fn endpoints(&self, id: &ServiceId, port: u16) -> Result<Vec<SocketAddr>, NoEndpoints> {
         self.0.get(id).ok_or(NoEndpoints::Missing)?.endpoints(port)
+    }
+
+    /// How clients outside reach the one proxy behind a Service, if it is one.
+    pub fn outside(&self, id: &ServiceId) -> Option<&Outside> {
+        self.0.get(id)?.definition.as_ref()?.outside.as_deref()
     }
 
     /// How many there are.

@@ -15,6 +15,7 @@ pub mod ca;
 mod exchange;
 mod keys;
 mod live;
+mod membership;
 mod metrics;
 mod pods;
 mod refusal;
@@ -30,7 +31,7 @@ use kube::Client;
 use prometheus_client::registry::Registry;
 use switchyard_discovery::identity::proto::identity_server::IdentityServer;
 use switchyard_discovery::identity::server::{ServerTls, ServerTlsWriter, TlsError};
-use switchyard_discovery::identity::{AuthorityError, Bundle};
+use switchyard_discovery::identity::{AuthorityError, Bundle, Credential};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +39,8 @@ use tokio_util::sync::CancellationToken;
 pub use ca::Lifetimes;
 pub use exchange::Exchange;
 pub use live::LiveError;
-pub use pods::{PodAnswer, PodFacts, PodLookup};
+pub use membership::membership;
+pub use pods::{Membership, PodAnswer, PodFacts, PodLookup};
 pub use refusal::Refusal;
 pub use store::StoreError;
 pub use token::AUDIENCE;
@@ -113,6 +115,7 @@ pub struct Identity {
     tls: ServerTls,
     writer: ServerTlsWriter,
     bundle: watch::Sender<Bundle>,
+    credential: watch::Sender<Credential>,
 }
 
 impl Identity {
@@ -157,6 +160,7 @@ impl Identity {
             tls,
             writer,
             bundle: watch::Sender::new(live.bundle.clone()),
+            credential: watch::Sender::new(live.credential.clone()),
             shared: Arc::new(Shared {
                 live: watch::Sender::new(Arc::new(live)),
                 keys,
@@ -181,6 +185,11 @@ impl Identity {
     /// Whom proxies have to trust: `Bundle::to_pem` is what stands in their `ConfigMap`.
     pub fn bundle(&self) -> watch::Receiver<Bundle> {
         self.bundle.subscribe()
+    }
+
+    /// The operator's own key and certificate, as they change: for a server that asks nobody for a certificate.
+    pub fn credential(&self) -> watch::Receiver<Credential> {
+        self.credential.subscribe()
     }
 
     /// Registers what is counted.
@@ -271,6 +280,7 @@ impl Identity {
         )?;
         if live.differs_at_the_door(&before) {
             self.writer.replace(&live.credential, &live.bundle)?;
+            self.credential.send_replace(live.credential.clone());
         }
         let metrics = &self.shared.metrics;
         metrics

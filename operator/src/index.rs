@@ -3,17 +3,28 @@
 //!
 //! | what changed | what is compiled again |
 //! | --- | --- |
-//! | a pool: new, its spec, gone, no longer readable | it and its chains, and the pools that share its access point, before or after |
+//! | a pool: new, its spec, gone, no longer readable | it and its chains; the pools that share its access point, before or after; the pools that share a group with any of these |
 //! | a chain: new, its spec, gone | the pool that it named before and the one that it names now |
+//! | of that: its group, priority, suspend, schedule, remote, poolRef, first hostname | also the pools of its group's other chains, before and after |
+//! | a pod of a pool: it has an address, or another, or none any more, or shall end | that pool, and the pools that share a group with it; none for a Sidecar pool |
+//! | the Service of a single proxy, where guests come by it | the same |
+//! | which chains a proxy of a pool serves, by its own word | the Sidecar pools that share a group with that pool |
 //! | a Service or slice that a chain names, so that its endpoints differ | the pools of those chains |
 //! | a Service or slice that nobody names | nothing |
 //! | a Secret that a pool or chain names: what stands in it, or it is gone | those pools, and the pools of those chains |
 //! | a Secret that nobody names | nothing |
-//! | a status, labels, annotations; a pod; the same thing again | nothing |
+//! | a status, labels, annotations; anything else of a pod; the same thing again | nothing |
+//!
+//! Chains that name no pool are compiled by themselves, and share groups like others.
 
 mod book;
 mod change;
+mod gather;
+mod groups;
 mod names;
+mod reach;
+mod roster;
+mod sidecars;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -22,12 +33,14 @@ use std::sync::Arc;
 use switchyard_crds::{Kind, ProxyChain, ProxyPool};
 use switchyard_snapshot::{ChainId, PoolId};
 
-use crate::compile::{Fields, Given, ObjectKey, Resources, chain_id, pool_id, pool_of};
+use crate::compile::{Given, ObjectKey, chain_id, pool_id, pool_of};
 use crate::endpoints::{ServiceId, Services};
 use crate::pods::Pods;
 use crate::secrets::{SecretId, Wants};
 use crate::written::Defaults;
 use book::{Book, secrets_of_chain, secrets_of_pool};
+use groups::{Groups, group_of, same_to_mates};
+use roster::Roster;
 
 pub use change::{Change, slim};
 pub use names::Member;
@@ -68,6 +81,8 @@ pub struct Index {
     services: Services,
     secrets: Book,
     pods: Pods,
+    roster: Roster,
+    groups: Groups,
     chains_of: BTreeMap<PoolId, BTreeSet<ChainId>>,
     sharing: BTreeMap<AccessPoint, BTreeSet<PoolId>>,
     named_by: BTreeMap<ServiceId, BTreeSet<ChainId>>,
@@ -87,6 +102,8 @@ impl Index {
             services: Services::default(),
             secrets: Book::new(wants),
             pods,
+            roster: Roster::default(),
+            groups: Groups::default(),
             chains_of: BTreeMap::new(),
             sharing: BTreeMap::new(),
             named_by: BTreeMap::new(),
@@ -111,8 +128,10 @@ impl Index {
             Change::Chain(chain) => self.set_chain(chain, dirty),
             Change::ChainGone(id) => self.remove_chain(&id, dirty),
             Change::Service(id, definition) => {
+                let before = self.services.outside(&id).cloned();
                 if self.services.define(&id, definition) {
                     self.endpoints_changed(&id, dirty);
+                    self.outside_changed(&id, before.as_ref(), dirty);
                 }
             }
             Change::Slice { service, name, slice } => {
@@ -130,8 +149,11 @@ impl Index {
                     self.secret_changed(&id, dirty);
                 }
             }
-            Change::Pod(metadata) => self.pods.set(&metadata),
-            Change::PodGone { namespace, name } => self.pods.gone(&namespace, &name),
+            Change::Serves { pool, name, chains } => {
+                self.roster.serves(&pool, &name, chains);
+                self.standing_changed(pool, dirty);
+            }
+            Change::Pod { namespace, name, pod } => self.set_pod(&namespace, &name, pod.as_deref(), dirty),
         }
     }
 
@@ -197,60 +219,6 @@ impl Index {
         self.secrets.waits()
     }
 
-    /// What a unit is compiled from: everything that its result depends on, and nothing else.
-    pub fn resources(&self, unit: &Unit) -> Resources {
-        let mut resources = Resources {
-            chains: self.chains_in(unit).cloned().collect(),
-            ..Resources::default()
-        };
-        if let Unit::Pool(id) = unit {
-            let pool = self.pools.get(id);
-            let sharing = pool
-                .and_then(|pool| self.sharing.get(&access_point(&pool.object)?))
-                .into_iter()
-                .flatten()
-                .filter_map(|id| self.pools.get(id));
-            resources.pools = sharing.cloned().collect();
-            if let Some(pool) = pool.filter(|pool| access_point(&pool.object).is_none()) {
-                resources.pools.push(Arc::clone(pool));
-            }
-            if self.unreadable.contains(id) {
-                resources
-                    .unreadable
-                    .insert(ObjectKey::pool(id), Fields::default());
-            }
-        }
-        let named: BTreeSet<ServiceId> = resources
-            .chains
-            .iter()
-            .flat_map(|chain| services_of(&chain.object))
-            .collect();
-        resources.services = Some(self.services.only(named.iter()));
-        resources.secrets = self.secrets.only(self.secrets_in(unit));
-        resources
-    }
-
-    fn chains_in<'a>(&'a self, unit: &Unit) -> impl Iterator<Item = &'a Arc<Given<ProxyChain>>> + use<'a> {
-        let (of_pool, stray) = match unit {
-            Unit::Pool(id) => (self.chains_of.get(id), None),
-            Unit::Chain(id) => (None, self.chains.get(id)),
-        };
-        let of_pool = of_pool.into_iter().flatten();
-        of_pool.filter_map(|id| self.chains.get(id)).chain(stray)
-    }
-
-    fn secrets_in<'a>(&'a self, unit: &Unit) -> impl Iterator<Item = SecretId> + use<'a> {
-        let pool = match unit {
-            Unit::Pool(id) => self.pools.get(id),
-            Unit::Chain(_) => None,
-        };
-        let of_pool = pool.into_iter().flat_map(|pool| secrets_of_pool(&pool.object));
-        of_pool.chain(
-            self.chains_in(unit)
-                .flat_map(|chain| secrets_of_chain(&chain.object)),
-        )
-    }
-
     fn set_pool(&mut self, pool: Arc<ProxyPool>, dirty: &mut Dirty) {
         let id = pool_id(&pool.metadata);
         let was_unreadable = self.unreadable.remove(&id);
@@ -276,14 +244,14 @@ impl Index {
         self.secrets.name(&ObjectKey::pool(&id), secrets_of_pool(&pool));
         let given = self.given(Kind::ProxyPool, pool, |pool| serde_json::to_value(&pool.spec));
         self.pools.insert(id.clone(), given);
-        dirty.insert(Unit::Pool(id));
+        self.pool_changed(id, dirty);
     }
 
     fn remove_pool(&mut self, id: &PoolId, dirty: &mut Dirty) {
         let Some(before) = self.pools.remove(id) else {
             return;
         };
-        dirty.insert(Unit::Pool(id.clone()));
+        self.pool_changed(id.clone(), dirty);
         self.secrets
             .unname(&ObjectKey::pool(id), secrets_of_pool(&before.object));
         if let Some(shared) = access_point(&before.object) {
@@ -293,8 +261,16 @@ impl Index {
     }
 
     fn sharing_changed(&self, shared: &AccessPoint, dirty: &mut Dirty) {
-        let pools = self.sharing.get(shared).into_iter().flatten();
-        dirty.extend(pools.cloned().map(Unit::Pool));
+        for pool in self.sharing.get(shared).into_iter().flatten() {
+            self.pool_changed(pool.clone(), dirty);
+        }
+    }
+
+    /// What the pool is, or who its proxies are, may be another: for itself, and for those that share a group with it.
+    fn pool_changed(&self, id: PoolId, dirty: &mut Dirty) {
+        let unit = Unit::Pool(id);
+        dirty.extend(self.groups.mates(&unit).cloned());
+        dirty.insert(unit);
     }
 
     fn set_chain(&mut self, chain: Arc<ProxyChain>, dirty: &mut Dirty) {
@@ -310,7 +286,7 @@ impl Index {
             *before = Arc::new(given);
             return;
         }
-        self.remove_chain(&id, dirty);
+        let before = self.unhang_chain(&id, dirty);
         dirty.insert(unit_of(&id, &chain));
         if let Some(pool) = pool_of(&chain) {
             self.chains_of.entry(pool).or_default().insert(id.clone());
@@ -320,14 +296,27 @@ impl Index {
         }
         self.secrets
             .name(&ObjectKey::chain(&id), secrets_of_chain(&chain));
+        self.groups.join(&id, &chain);
+        let alike = before
+            .as_ref()
+            .is_some_and(|before| same_to_mates(&before.object, &chain));
+        if !alike {
+            let before = before.as_deref().map(|before| before.object.as_ref());
+            self.group_changed(&id, before, dirty);
+            self.group_changed(&id, Some(&chain), dirty);
+        }
         let given = self.given(Kind::ProxyChain, chain, |chain| serde_json::to_value(&chain.spec));
         self.chains.insert(id, given);
     }
 
     fn remove_chain(&mut self, id: &ChainId, dirty: &mut Dirty) {
-        let Some(before) = self.chains.remove(id) else {
-            return;
-        };
+        if let Some(before) = self.unhang_chain(id, dirty) {
+            self.group_changed(id, Some(&before.object), dirty);
+        }
+    }
+
+    fn unhang_chain(&mut self, id: &ChainId, dirty: &mut Dirty) -> Option<Arc<Given<ProxyChain>>> {
+        let before = self.chains.remove(id)?;
         dirty.insert(unit_of(id, &before.object));
         if let Some(pool) = pool_of(&before.object) {
             forget(&mut self.chains_of, &pool, id);
@@ -336,6 +325,15 @@ impl Index {
             .unname(&ObjectKey::chain(id), secrets_of_chain(&before.object));
         for service in services_of(&before.object) {
             forget(&mut self.named_by, &service, id);
+        }
+        self.groups.leave(id, &before.object);
+        Some(before)
+    }
+
+    /// The other chains of its group see this one otherwise.
+    fn group_changed(&self, id: &ChainId, chain: Option<&ProxyChain>, dirty: &mut Dirty) {
+        if let Some(group) = chain.and_then(|chain| group_of(id, chain)) {
+            dirty.extend(self.groups.units(&group).cloned());
         }
     }
 

@@ -1,12 +1,16 @@
 //! The `switchyard-operator` program: arguments, log, runtime, exit code.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
-use switchyard_operator::app;
-use switchyard_operator::args::{Cli, Command, RunArgs};
+use switchyard_operator::args::{CheckArgs, Cli, Command, RunArgs};
+use switchyard_operator::{app, check};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// Calls that block may take so long once everything else has ended.
+const END_WITHIN: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -23,12 +27,35 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Command::Check(args) => ask(&args),
         Command::Run(args) => {
             if let Err(error) = cli.log.start() {
                 eprintln!("switchyard-operator: {error}");
                 return ExitCode::from(2);
             }
             run(*args)
+        }
+    }
+}
+
+fn ask(args: &CheckArgs) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("switchyard-operator: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(check::run(args)) {
+        Ok(answered) => {
+            for question in answered {
+                println!("{question}");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
         }
     }
 }
@@ -48,6 +75,8 @@ fn run(args: RunArgs) -> ExitCode {
         signalled.abort();
         ended
     });
+    // All tasks are joined. What is being written may end; a name that the C library still looks up would take half a minute.
+    runtime.shutdown_timeout(END_WITHIN);
     match ended {
         Ok(()) => {
             tracing::info!("stopped");

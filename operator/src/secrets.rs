@@ -13,13 +13,13 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use ring::digest;
-use switchyard_snapshot::{Certificate, Private, TicketKey};
+use switchyard_snapshot::{Certificate, GossipKey, Private, TicketKey};
 
 pub use about::{About, about};
 pub use fetch::{Fetched, Wants};
 
-/// Bytes of a ticket key.
-const TICKET_KEY_BYTES: usize = 32;
+/// Bytes of a key of tickets or of gossip.
+const KEY_BYTES: usize = 32;
 /// Bytes of a ticket key's id.
 const TICKET_ID_BYTES: usize = 16;
 
@@ -37,6 +37,9 @@ impl fmt::Display for SecretId {
         write!(f, "Secret {}/{}", self.namespace, self.name)
     }
 }
+
+/// The Secret with the keys of a namespace's gossip: pools of a namespace gossip with each other.
+pub const GOSSIP_KEYS: &str = "switchyard-gossip-keys";
 
 /// The Secret with the keys of TLS tickets of the pool with this name.
 pub fn ticket_keys_of(pool: &str) -> String {
@@ -108,14 +111,31 @@ impl Secret {
     /// # Errors
     /// A key that is there has another length, or there is no `current`.
     pub fn ticket_keys(&self) -> Result<Vec<TicketKey>, Flaw> {
+        let keys = self.keys("ticket")?;
+        Ok(keys.into_iter().map(ticket_key).collect())
+    }
+
+    /// Keys of gossip, the one that seals first, under the same names.
+    ///
+    /// # Errors
+    /// A key that is there has another length, or there is no `current`.
+    pub fn gossip_keys(&self) -> Result<Vec<GossipKey>, Flaw> {
+        let keys = self.keys("gossip")?;
+        let key = |bytes: &[u8]| GossipKey {
+            key: Private::new(hex(bytes)),
+        };
+        Ok(keys.into_iter().map(key).collect())
+    }
+
+    fn keys(&self, what: &str) -> Result<Vec<&[u8]>, Flaw> {
         let mut keys = Vec::new();
         for name in ["current", "next", "previous"] {
             match self.data.get(name) {
-                Some(bytes) if bytes.len() == TICKET_KEY_BYTES => keys.push(ticket_key(bytes)),
+                Some(bytes) if bytes.len() == KEY_BYTES => keys.push(bytes.as_slice()),
                 None if name != "current" => {}
                 _ => {
                     return Err(format!(
-                        "holds no ticket key of {TICKET_KEY_BYTES} bytes in {name}: put {TICKET_KEY_BYTES} random bytes there"
+                        "holds no {what} key of {KEY_BYTES} bytes in {name}: put {KEY_BYTES} random bytes there"
                     ));
                 }
             }

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::compile::{Compiled, ObjectKey, Profile, Refusal, compile};
 use crate::index::{Change, Dirty, Index, Sizes, Unit};
+use crate::sidecar::Sidecar;
 use crate::status::{Board, Object};
 use crate::verdicts::Verdicts;
 use crate::watch::Message;
@@ -126,8 +127,8 @@ impl Supply {
             | Change::Slice { .. }
             | Change::Secret(..)
             | Change::Fetched(..)
-            | Change::Pod(_)
-            | Change::PodGone { .. } => return,
+            | Change::Serves { .. }
+            | Change::Pod { .. } => return,
         };
         self.board.object(object.key(), Some(object));
     }
@@ -217,6 +218,11 @@ impl View {
     /// A pool, if it is there and can be read.
     pub fn pool(&self, id: &PoolId) -> Option<Arc<ProxyPool>> {
         lock(&self.0).pool(id)
+    }
+
+    /// The Sidecar pools of a namespace, the oldest first.
+    pub fn sidecars(&self, namespace: &str) -> Vec<Sidecar> {
+        lock(&self.0).sidecars(namespace)
     }
 
     /// What each pool's proxies shall run, and what is refused.

@@ -29,10 +29,6 @@ pub use pace::paced;
 use relist::Relist;
 use source::Watched;
 
-/// Chains that the API server is asked for at one time where their watch begins. Most of what a page costs it does not depend on
-/// its size, and pages come one after the other. This is about 8 MB of JSON; other kinds may have larger objects.
-const CHAINS: u32 = 2000;
-
 /// What a watch tells the task that keeps the index.
 #[derive(Debug)]
 pub enum Message {
@@ -45,11 +41,10 @@ pub enum Message {
 /// Starts every watch there must be; says how many that are.
 pub fn spawn(context: &Context, counters: &Metrics, to: &mpsc::Sender<Message>, tasks: &mut Tasks) -> usize {
     let everything = watcher::Config::default;
-    let of_chains = everything().page_size(CHAINS);
     let of_pools = everything().labels(POOL_LABEL);
     [
         spawn_kind::<DeserializeGuard<ProxyPool>>(context, &everything(), counters, to, tasks),
-        spawn_kind::<DeserializeGuard<ProxyChain>>(context, &of_chains, counters, to, tasks),
+        spawn_kind::<DeserializeGuard<ProxyChain>>(context, &everything(), counters, to, tasks),
         spawn_kind::<Service>(context, &everything(), counters, to, tasks),
         spawn_kind::<EndpointSlice>(context, &everything(), counters, to, tasks),
         spawn_kind::<PartialObjectMeta<Secret>>(context, &everything(), counters, to, tasks),
@@ -89,7 +84,11 @@ async fn follow<K: Watched>(
     counters: Counters,
     to: mpsc::Sender<Message>,
 ) {
-    let mut events = paced(watcher(api, config)).boxed();
+    // The first list comes as a stream from the API server's memory: it may be a moment old, which the watch then makes good;
+    // it costs far less than reading everything from etcd, page by page; and each object is read while the next is sent. A
+    // later list must not go back in time, or what is new would be taken for gone.
+    let mut events = paced(watcher(api.clone(), config.clone().streaming_lists())).boxed();
+    let mut from_memory = true;
     let mut relist = Relist::default();
     let mut synced = false;
     // the stream never ends by itself
@@ -99,9 +98,19 @@ async fn follow<K: Watched>(
             Err(error) => {
                 counters.errors.inc();
                 tracing::warn!(kind = K::NAME, %error, "the watch is interrupted");
+                // An API server before 1.32, or one whose operator has switched it off, does not stream lists.
+                if !synced && from_memory {
+                    from_memory = false;
+                    events = paced(watcher(api.clone(), config.clone())).boxed();
+                }
                 continue;
             }
         };
+        if synced && from_memory && matches!(event, watcher::Event::Init) {
+            from_memory = false;
+            events = paced(watcher(api.clone(), config.clone())).boxed();
+            continue;
+        }
         counters.events.inc();
         let done = matches!(event, watcher::Event::InitDone);
         for change in relist.take(event, &counters) {

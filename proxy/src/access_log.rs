@@ -16,6 +16,9 @@ use crate::session::end::Fault;
 /// How many lines may wait for the writer.
 const QUEUE: usize = 4096;
 
+/// What a line says of how another proxy was reached.
+pub(crate) const RELAY: &str = "relay";
+
 /// What a line says. Absent fields were not known when the connection ended.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -37,6 +40,12 @@ pub struct Record {
     /// Address of the endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<SocketAddr>,
+    /// `relay`: the endpoint is another proxy, which serves the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<&'static str>,
+    /// The client is here because another chain's proxy sent it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guest: Option<Guest>,
     /// SNI or Host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -62,6 +71,17 @@ pub struct Record {
     /// What exactly was wrong, where `end` does not say it all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+/// A client that another chain's proxy sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Guest {
+    /// The chain it came for, `namespace/name`, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub home: Option<String>,
+    /// It comes through that proxy; otherwise it was told to come here.
+    pub relayed: bool,
 }
 
 /// One HTTP request.
@@ -175,6 +195,8 @@ mod tests {
             chain: Some("edge/msuite".into()),
             backend: None,
             endpoint: None,
+            via: None,
+            guest: None,
             name: Some("møller.example".into()),
             tls: None,
             http: None,

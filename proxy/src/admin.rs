@@ -128,7 +128,7 @@ async fn answer(request: &Request<Incoming>, pages: &[Page], running: &Running) 
         }
         return response;
     }
-    page.answer(running).await
+    page.answer(running, request.uri().query()).await
 }
 
 /// A JSON page.

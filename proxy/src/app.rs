@@ -1,13 +1,18 @@
 //! One proxy of one pool, wired. In: a [`ProxyConfig`] and one [`Snapshot`] after the other. Out: bound listeners, an
 //! admin address, and clients that are relayed; [`Proxy::failed`] says if a part of it died.
 
+mod neighbourhood;
+mod pulse;
+mod remotes;
 mod running;
 mod source;
 
+pub use neighbourhood::{Hood, SaidBoard};
 pub(crate) use running::Running;
 pub use running::Standing;
 pub use source::Source;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -31,6 +36,8 @@ pub struct ProxyConfig {
     pub name: String,
     /// Where listeners without addresses of their own are bound; none: on all local addresses.
     pub bind: Option<IpAddr>,
+    /// Where other proxies, and guests, reach this one; none: where its gossip seems to come from.
+    pub advertise: Option<IpAddr>,
     /// Where the admin endpoints listen. Loopback unless you mean it: they tell everything, and drain on request.
     pub admin: SocketAddr,
     /// Where the health and metrics endpoints listen besides, for whoever may not see the rest; none: nowhere.
@@ -121,6 +128,9 @@ pub enum StartError {
 /// How long a proxy may look for its backends until it counts as ready all the same.
 const READY_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long it waits for a first word of others, which may know of a newer tier.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
+
 /// A running proxy.
 #[derive(Debug)]
 pub struct Proxy {
@@ -161,7 +171,16 @@ impl Proxy {
             None => None,
         };
         let tasks = Tasks::new();
+        let place = neighbourhood::Place {
+            name: config.name.clone(),
+            bind: config.bind,
+            advertise: config.advertise,
+        };
         let running = Arc::new(Running::start(config, tasks.clone())?);
+        tasks.spawn(
+            "neighbourhood",
+            neighbourhood::keep(Arc::clone(&running), place, tasks.clone(), tasks.cancelled()),
+        );
         let bound = Bound {
             listeners: Vec::new(),
             admin: admin.address(),
@@ -171,12 +190,16 @@ impl Proxy {
         if let Some(health) = health {
             tasks.spawn("health", health.serve(Arc::clone(&running), tasks.cancelled()));
         }
+        let remotes = remotes::keep(Arc::clone(&running), tasks.cancelled());
+        tasks.spawn("remote chains", remotes);
         let waiter = Arc::clone(&running);
         let cancelled = tasks.cancelled();
         tasks.spawn("readiness", async move {
             let informed = async {
                 waiter.configured().await;
-                let _ = tokio::time::timeout(READY_WITHIN, waiter.informed()).await;
+                let heard = tokio::time::timeout(HEARD_WITHIN, waiter.heard());
+                let informed = tokio::time::timeout(READY_WITHIN, waiter.informed());
+                let _ = tokio::join!(heard, informed);
             };
             tokio::select! {
                 () = informed => waiter.life().ready(),
@@ -256,6 +279,15 @@ impl Proxy {
     /// Waits for the end of a drain that somebody asked for (`POST /drain`, or [`Proxy::drain`]).
     pub async fn drained(&self) {
         self.running.life().drained().await;
+    }
+
+    /// Says, over and over and for ever, that who feeds this proxy goes on; to be polled by the task that does. Once begun, `/livez`
+    /// notices when it stands still.
+    pub async fn beat(&self) -> Infallible {
+        loop {
+            self.running.beat();
+            tokio::time::sleep(pulse::EVERY).await;
+        }
     }
 
     /// Waits for a part that dies, and says which in words. The process should end then.

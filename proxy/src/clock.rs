@@ -22,3 +22,8 @@ impl Now {
         }
     }
 }
+
+/// Unix time in milliseconds, for what is sent to other machines. Only edges call this.
+pub fn unix_ms() -> u64 {
+    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
+}

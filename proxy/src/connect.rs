@@ -8,6 +8,7 @@
 mod dial;
 mod gone;
 mod race;
+mod relayed;
 mod search;
 
 use std::net::IpAddr;
@@ -45,6 +46,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) inside: tls::Inside,
     /// Whether to wait for an endpoint where there is none: a load balancer's probe is told the truth at once.
     pub(crate) patient: bool,
+    /// Whether another proxy may serve it: not a probe, not a guest, and nobody whose TLS ended here.
+    pub(crate) relayable: bool,
 }
 
 /// A connection to an endpoint.
@@ -53,6 +56,8 @@ pub(crate) struct Connected {
     pub(crate) stream: Wire,
     pub(crate) place: Place,
     pub(crate) via: Via,
+    /// The endpoint is another proxy: this goes first.
+    pub(crate) relay: Option<Vec<u8>>,
     /// Attempts it took, this one included.
     pub(crate) attempts: u32,
     /// From the first attempt on.
@@ -91,6 +96,8 @@ pub(crate) enum Found<T> {
 pub(crate) struct Reached {
     pub(crate) place: Place,
     pub(crate) via: Via,
+    /// The endpoint is another proxy.
+    pub(crate) relayed: bool,
     /// Attempts to connect that it took; 0: the connection was there already.
     pub(crate) attempts: u32,
 }
@@ -155,6 +162,7 @@ impl<'a> Hunt<'a> {
         let choice = Choice {
             place,
             via,
+            relay: None,
             away_from_home: None,
         };
         self.search.failed(&choice, error, text);

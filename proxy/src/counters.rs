@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use switchyard_snapshot::ChainId;
 
+use crate::dialect;
 use crate::session::end::{ConnectError, End, Refusal};
 
 /// Upper bounds of the buckets of connect times, in microseconds; one more bucket holds what took longer.
@@ -93,6 +94,13 @@ pub(crate) struct ChainCounts {
     pub(crate) connect_errors: [Count; ConnectError::ALL.len()],
     pub(crate) connect_buckets: [Count; CONNECT_BUCKETS_US.len() + 1],
     pub(crate) connect_us: Count,
+    /// Sessions that go to another proxy.
+    pub(crate) relayed: Count,
+    /// Clients that were told where to go, in the order of [`dialect::ALL`].
+    pub(crate) redirected: [Count; dialect::ALL.len()],
+    /// Guests that came, and those that left.
+    pub(crate) guests: Count,
+    pub(crate) guests_left: Count,
     /// HTTP requests by the first digit of their status.
     pub(crate) requests: [Count; 5],
     pub(crate) answer_buckets: [Count; CONNECT_BUCKETS_US.len() + 1],
@@ -211,6 +219,14 @@ pub struct ChainTotals {
     pub connect_buckets: [u64; CONNECT_BUCKETS_US.len() + 1],
     /// Sum of the durations of successful attempts, in microseconds.
     pub connect_us: u64,
+    /// Sessions and requests that went to another proxy, which serves them.
+    pub relayed: u64,
+    /// Clients that were told in their own protocol where to go, in the order of [`dialect::ALL`].
+    pub redirected: [u64; dialect::ALL.len()],
+    /// Guests that are here now: connections that another chain's proxy sent.
+    pub guests: u64,
+    /// Guests that ever came.
+    pub guests_arrived: u64,
     /// HTTP requests by the first digit of their status, from 1xx to 5xx.
     pub requests: [u64; 5],
     /// Responses by the time from request to response; buckets as those of attempts.
@@ -244,6 +260,12 @@ impl ChainTotals {
         for (total, part) in self.ended.iter_mut().zip(ended) {
             *total += part;
         }
+        self.relayed += counts.relayed.get();
+        sum(&mut self.redirected, &counts.redirected);
+        let left = counts.guests_left.get();
+        let guests = counts.guests.get();
+        self.guests_arrived += guests;
+        self.guests += guests.saturating_sub(left);
         sum(&mut self.refused, &counts.refused);
         self.bytes_up += counts.bytes_up.get();
         self.bytes_down += counts.bytes_down.get();

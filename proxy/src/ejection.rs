@@ -3,7 +3,8 @@
 //!
 //! Two rules:
 //! - *Confirmed.* A failed attempt starts a confirming probe at once. If that fails too, the endpoint is out until `rise`
-//!   confirming probes in a row pass: two failures within 500 ms count as `fall`.
+//!   confirming probes in a row pass: two failures within 500 ms count as `fall`. A pool-mate that says that the tier is
+//!   down starts such probes, too; its word is no failure, so two of them have to fail.
 //! - *Passive.* Live failures in a row, though confirming probes pass, take it out for `ejectFor`: n times as long for
 //!   the n-th time in a row, up to 300 s (or `ejectFor`, if that is longer). A row ends when the endpoint served for as
 //!   long as it was last out.
@@ -56,6 +57,8 @@ pub struct Ejection {
 enum Suspicion {
     #[default]
     None,
+    /// A pool-mate says that the tier is down, or it is to take over; confirming probes are out.
+    Doubted,
     /// Failed once; the confirming probe is out.
     Suspect { failed_at: Instant, why: String },
     /// Failed twice.
@@ -80,7 +83,7 @@ impl Ejection {
         }
         match &self.suspicion {
             Suspicion::Confirmed { .. } => {}
-            Suspicion::None => {
+            Suspicion::None | Suspicion::Doubted => {
                 self.worst = failed.in_a_row;
                 self.suspicion = Suspicion::Suspect {
                     failed_at: failed.at,
@@ -97,10 +100,20 @@ impl Ejection {
         }
     }
 
+    /// A pool-mate says that the tier is down, or the endpoint is to take over and has not been seen lately.
+    pub fn doubted(&mut self) {
+        if self.sentence.is_none() && self.suspicion == Suspicion::None {
+            self.worst = 0;
+            self.suspicion = Suspicion::Doubted;
+        }
+    }
+
     /// A confirming probe ended; says whether that brought the endpoint back.
     pub fn confirmed(&mut self, result: Result<(), String>, health: &Health, now: Instant) -> bool {
         match (&mut self.suspicion, result) {
             (Suspicion::None, _) => {}
+            (Suspicion::Doubted, Ok(())) => self.suspicion = Suspicion::None,
+            (Suspicion::Doubted, Err(why)) => self.suspicion = Suspicion::Suspect { failed_at: now, why },
             (Suspicion::Suspect { why, .. }, Ok(())) => {
                 let why = std::mem::take(why);
                 self.suspicion = Suspicion::None;

@@ -11,6 +11,7 @@
 //! by the h2 library. `life` limits how long anything may stand still.
 
 mod answer;
+mod away;
 mod body;
 pub mod chunked;
 mod conn;
@@ -37,6 +38,7 @@ use std::time::Instant;
 use switchyard_snapshot::{HttpVersion, SendProxy};
 
 use crate::access_log;
+use crate::guest::Guest;
 use crate::listener::{ListenerLocal, Passes, began};
 use crate::proxy_protocol::{self, Addresses};
 use crate::relay::Relay;
@@ -48,9 +50,11 @@ use crate::worker::thread::{Busy, Worker};
 
 use answer::Answer;
 use conn::Conn;
+use life::Life;
 
 pub(crate) use life::Lives;
 pub(crate) use pool::Pool;
+pub(crate) use request::Request;
 
 /// A client that speaks HTTP.
 #[derive(Debug)]
@@ -72,6 +76,8 @@ pub(crate) struct Client {
     pub(crate) at: Instant,
     /// A load balancer's probe: in no count.
     pub(crate) monitor: bool,
+    /// It came to a direct port.
+    pub(crate) guest: Option<Rc<Guest>>,
 }
 
 /// What a client holds here for as long as it is connected.
@@ -93,7 +99,10 @@ struct Visit {
     tls: Option<Rc<tls::Opened>>,
     lines: Rc<rewrite::Lines>,
     monitor: bool,
+    guest: Option<Rc<Guest>>,
     at: Instant,
+    /// The connection itself; its streams have lives of their own.
+    connection: Option<Rc<Life>>,
 }
 
 impl Visit {
@@ -107,6 +116,13 @@ impl Visit {
             return Vec::new();
         }
         proxy_protocol::encode(version, &self.addresses(), self.server_name.as_deref())
+    }
+
+    /// The connection ends once nothing is under way on it.
+    fn leave(&self) {
+        if let Some(connection) = &self.connection {
+            connection.leave();
+        }
     }
 
     /// Counts and logs what was no request.
@@ -153,6 +169,8 @@ impl Visit {
             chain: None,
             backend: None,
             endpoint: None,
+            via: None,
+            guest: self.guest.as_deref().and_then(Guest::record),
             name: self.server_name.as_deref().map(str::to_owned),
             bytes_up: 0,
             bytes_down: 0,
@@ -201,6 +219,7 @@ pub(crate) async fn serve(held: Held, listener: Rc<ListenerLocal>, client: Clien
         version,
         at,
         monitor,
+        guest,
     } = client;
     let secure = wire.is_tls();
     let visit = Visit {
@@ -213,7 +232,9 @@ pub(crate) async fn serve(held: Held, listener: Rc<ListenerLocal>, client: Clien
         server_name: server_name.map(Rc::from),
         tls: tls::Opened::of(&wire).map(Rc::new),
         monitor,
+        guest,
         at,
+        connection: None,
     };
     let listener = Rc::clone(&visit.listener);
     let relay = match version {

@@ -20,10 +20,14 @@ pub mod clock;
 mod connect;
 pub mod counters;
 pub mod detect;
+pub mod dialect;
 pub mod drain;
 pub mod ejection;
 pub mod endpoint;
 pub mod failover;
+pub mod followers;
+pub mod gossip;
+mod guest;
 pub mod http;
 mod listener;
 pub mod logging;
@@ -33,6 +37,7 @@ pub mod pace;
 pub mod pick;
 pub mod presence;
 pub mod proxy_protocol;
+pub mod redirect;
 mod relay;
 pub mod report;
 pub mod resolve;
@@ -49,5 +54,7 @@ pub mod verdict;
 mod wire;
 pub mod worker;
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod testing;

@@ -2,6 +2,7 @@
 //! task per connection, which finds the chain, connects and hands over to the relay.
 
 mod accept;
+mod elsewhere;
 pub(crate) mod gate;
 mod open;
 mod refuse;
@@ -18,11 +19,12 @@ use tokio::sync::Notify;
 
 use crate::chain::handle::ChainHandle;
 use crate::counters::{ChainCounts, ListenerCounts};
+use crate::guest::Guest;
 use crate::pick::Rotation;
 use crate::route::{ListenerRoute, Routing};
 use crate::tls;
 
-use gate::Gate;
+use gate::{Gate, Gates};
 
 pub(crate) use accept::{Acceptor, Passes};
 pub(crate) use refuse::Refused;
@@ -47,6 +49,8 @@ pub(crate) struct ListenerLocal {
     pub(crate) counts: Arc<ListenerCounts>,
     /// Sessions here, over all workers.
     pub(crate) gate: Arc<Gate>,
+    /// The guests among them.
+    pub(crate) guests: Arc<Gate>,
     route: RefCell<Rc<LocalRoute>>,
     idle_timeout: Cell<Duration>,
 }
@@ -86,15 +90,26 @@ impl LocalRoute {
     pub(crate) fn chain(&self, name: Option<&str>) -> Option<&Rc<ChainLocal>> {
         self.route().index(name).and_then(|index| self.chains.get(index))
     }
+
+    /// The chain of a guest that came to `name`, or to none.
+    pub(crate) fn chain_of_guest(&self, guest: &Guest, name: Option<&str>) -> Option<&Rc<ChainLocal>> {
+        let index = match &guest.chain {
+            Some(chain) => self.route().index_of(chain),
+            None => self.route().guest_index(name),
+        };
+        index.and_then(|index| self.chains.get(index))
+    }
 }
 
 impl ListenerLocal {
-    pub(crate) fn new(counts: Arc<ListenerCounts>, gate: Arc<Gate>, route: Rc<LocalRoute>) -> Rc<Self> {
+    pub(crate) fn new(counts: Arc<ListenerCounts>, gates: Gates, route: Rc<LocalRoute>) -> Rc<Self> {
+        let Gates { all, guests } = gates;
         let listener = route.listener();
         Rc::new(Self {
             name: listener.name.clone(),
             counts,
-            gate,
+            gate: all,
+            guests,
             idle_timeout: Cell::new(listener.idle_timeout),
             route: RefCell::new(route),
         })

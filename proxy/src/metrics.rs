@@ -2,8 +2,10 @@
 //! page; labels are chains, listeners, backends and words of ours, so their number is bounded by the configuration.
 
 mod families;
+mod gossip;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -18,6 +20,7 @@ use crate::counters::Totals;
 use crate::drain::Phase;
 use crate::resolve::{Freshness, QueryResult};
 use families::Families;
+use gossip::Gossip;
 
 /// What [`scrape`] returns is this.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -41,6 +44,8 @@ struct Reading {
     probes: [(&'static str, u64); 3],
     totals: Totals,
     chains: Vec<Chain>,
+    /// None: it has talked to nobody yet.
+    gossip: Option<Gossip>,
 }
 
 #[derive(Debug)]
@@ -115,6 +120,10 @@ impl Reading {
             probes: running.probes().all(),
             totals: running.workers().counters(),
             chains: chains.collect(),
+            gossip: running.gossip().map(|counters| Gossip {
+                counters,
+                neighbours: Arc::clone(&running.hood().borrow().neighbours),
+            }),
         }
     }
 }
@@ -129,7 +138,8 @@ impl Collector for Reading {
         self.sessions(&mut families)?;
         self.connects(&mut families)?;
         self.requests(&mut families)?;
-        self.beliefs(&mut families)
+        self.beliefs(&mut families)?;
+        self.gossip(&mut families)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Who gets the next connection. In: a view, the worker's own [`Rotation`], the client, and whom it has been tried on. Out:
 //! a candidate, or why there is none.
 //!
+//! Of proxies that relay, each client gets its own, whatever the chain's balance is: what it has there it finds again.
+//!
 //! The lowest rank that still has an untried candidate with a free place is used; within it, the chain's balance decides.
 //! Nothing here waits, and nothing is allocated unless the view changed.
 
@@ -51,7 +53,11 @@ pub fn pick<'v>(
     let slow_start = view.chain.slow_start;
     let eligible = |c: &Candidate| !tried.contains(&c.endpoint.id) && has_place(c);
     let weight = |c: &Candidate| effective_weight(c, slow_start, now);
-    let balance = match (view.chain.balance, client) {
+    let balance = match (&view.detour, view.chain.balance) {
+        (Some(_), _) => Balance::SourceHash,
+        (None, balance) => balance,
+    };
+    let balance = match (balance, client) {
         (Balance::SourceHash, None) => Balance::RoundRobin,
         (balance, _) => balance,
     };

@@ -1,6 +1,7 @@
 //! The PROXY protocol (haproxy's proxy-protocol.txt), versions 1 and 2. In: the first bytes of a connection, or addresses
 //! to announce. Out: the addresses a header names, or a header.
 
+pub mod relayed;
 mod v1;
 mod v2;
 

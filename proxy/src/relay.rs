@@ -16,8 +16,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use crate::access_log::Record;
+use crate::access_log::{RELAY, Record};
+use crate::dialect::{self, Place, Watch};
+use crate::guest::Guest;
 use crate::listener::{Passes, began};
+use crate::proxy_protocol;
 use crate::session::end::{CloseReason, End};
 use crate::session::{Nudge, Session, Slot, Start};
 use crate::socket;
@@ -57,6 +60,8 @@ pub(crate) struct Relay {
     _passes: Passes,
     /// We are closing it: nothing is carried any more.
     closing: bool,
+    /// What its protocol needs to be told where to go before we close it.
+    watch: Option<Box<dyn Watch>>,
 }
 
 impl Relay {
@@ -73,6 +78,7 @@ impl Relay {
             down,
             forbid_header,
         } = first;
+        let watch = watch(&session, &bytes, &down);
         let down = (!down.is_empty()).then(|| Waiting::new(down));
         let bytes = (!bytes.is_empty()).then(|| Waiting::new(bytes));
         Self {
@@ -84,6 +90,7 @@ impl Relay {
             busy,
             _passes: passes,
             closing: false,
+            watch,
         }
     }
 
@@ -92,11 +99,13 @@ impl Relay {
         let Sockets { client, backend } = &mut self.sockets;
         let buffers = &self.busy.0.buffers;
         let mut allowance = ALLOWANCE;
+        let mut watch = self.watch.as_mut().map(|watch| |bytes: &[u8]| watch.up(bytes));
         let ends = Ends {
             from: client,
             to: backend,
             buffers,
             moved: &self.session.up,
+            watch: watch.as_mut().map(|watch| watch as _),
         };
         let up = self.up.pump(cx, ends, &mut allowance, self.down.is_done());
         if up == Flow::SourceBroke {
@@ -114,11 +123,13 @@ impl Relay {
         // reset, not an end.
         let broken = up == Flow::TargetBroke;
         let mut allowance = if broken { usize::MAX } else { ALLOWANCE };
+        let mut watch = self.watch.as_mut().map(|watch| |bytes: &[u8]| watch.down(bytes));
         let ends = Ends {
             from: backend,
             to: client,
             buffers,
             moved: &self.session.down,
+            watch: watch.as_mut().map(|watch| watch as _),
         };
         let down = self
             .down
@@ -132,6 +143,9 @@ impl Relay {
             return Poll::Ready(End::BackendReset);
         }
         self.note_first_end(End::BackendClosed);
+        if self.watch.as_ref().is_some_and(|watch| watch.is_over()) {
+            self.watch = None;
+        }
         if self.up.is_done() && self.down.is_done() {
             return Poll::Ready(self.session.end.get().unwrap_or(End::BackendClosed));
         }
@@ -162,6 +176,7 @@ impl Relay {
             to: backend,
             buffers,
             moved: &self.session.up,
+            watch: None,
         };
         let up = self.up.pump(cx, ends, &mut allowance, false);
         let ends = Ends {
@@ -169,6 +184,7 @@ impl Relay {
             to: client,
             buffers,
             moved: &self.session.down,
+            watch: None,
         };
         let down = self.down.pump(cx, ends, &mut allowance, false);
         // Both are asked, so that both wake us.
@@ -189,12 +205,26 @@ impl Relay {
             Nudge::Settle => drop(socket::settle(self.sockets.backend.tcp())),
             Nudge::Close => {
                 self.closing = true;
+                self.say_farewell();
                 self.up.end();
                 self.down.end();
             }
             Nudge::Abort => return Poll::Ready(()),
         }
         Poll::Pending
+    }
+
+    /// Tells a client that we close where it is served now, if its protocol can say so and it stands where that may be said.
+    fn say_farewell(&mut self) {
+        let Some(watch) = self.watch.take() else { return };
+        let moved = matches!(self.session.end.get(), Some(End::Moved(_)));
+        if !moved || self.down.has_ended() {
+            return;
+        }
+        let to = elsewhere(&self.session, self.sockets.client.is_tls());
+        if let Some(bytes) = to.and_then(|to| watch.farewell(&to)) {
+            self.down.say(bytes);
+        }
     }
 
     fn log(&self, end: End) {
@@ -213,6 +243,8 @@ impl Relay {
             chain: Some(session.chain.handle.id.to_string()),
             backend: Some(endpoint.backend.to_string()),
             endpoint: Some(endpoint.address),
+            via: session.relayed.then_some(RELAY),
+            guest: session.guest.as_deref().and_then(Guest::record),
             name: details.name,
             tls: details.tls.map(tls::Opened::record),
             http: None,
@@ -224,6 +256,33 @@ impl Relay {
             fault: end.fault(),
             why: None,
         });
+    }
+}
+
+/// What watches a session that begins with these bytes; none: nothing could be said to its client.
+fn watch(session: &Session, up: &[u8], down: &[u8]) -> Option<Box<dyn Watch>> {
+    let view = session.chain.handle.view();
+    let mut watch = dialect::watch(&view.chain.redirect.dialects)?;
+    // What goes before the client's own words is ours.
+    let header = proxy_protocol::decode(up).ok().flatten();
+    watch.up(&up[header.map_or(0, |(_, length)| length)..]);
+    watch.down(down);
+    Some(watch)
+}
+
+/// Where the client of a session that we close is served now; none: that is not known.
+fn elsewhere(session: &Session, secure: bool) -> Option<Place> {
+    let view = session.chain.handle.view();
+    match (&session.guest, &view.returning, &view.detour) {
+        (Some(guest), Some(returning), _) => dialect::home(returning, guest.home.as_ref()),
+        (None, _, Some(detour)) => {
+            let route = session.listener.route();
+            let certificates = route.route().tls.as_deref().filter(|_| secure);
+            let covers = |host: &str| certificates.is_none_or(|server| server.covers(host));
+            let (_, place) = dialect::target(detour, session.client.ip(), covers)?;
+            Some(place)
+        }
+        _ => None,
     }
 }
 

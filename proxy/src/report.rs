@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchyard_snapshot::{
-    ActiveReport, ChainId, ChainReport, ENDPOINTS_REPORTED, EndpointReport, EndpointState, Report,
-    ResourceId, TransitionReport,
+    ActiveReport, ChainId, ChainReport, ENDPOINTS_REPORTED, EndpointReport, EndpointState, GuestsReport,
+    PeersReport, Report, ResourceId, TransitionReport,
 };
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::app::Running;
 use crate::chain::event::TransitionKind;
 use crate::chain::state;
+use crate::chain::task::ANSWER_WITHIN;
 use crate::drain::Phase;
+use crate::gossip::Liveness;
 use crate::verdict::Verdict;
 
 /// News wait until the report before is this old.
@@ -57,14 +59,30 @@ async fn report(running: &Running) -> Report {
     // no client reaches a chain whose listener could not be bound, whatever it knows of its backends
     let not_running = standing.not_running();
     let runs = |id: &ChainId| !not_running.contains_key(&ResourceId::Chain(id.clone()));
-    let mut chains: Vec<ChainReport> = running
-        .reports()
-        .await
-        .into_iter()
-        .filter_map(|(_, report)| report)
-        .filter(|report| runs(&report.config.id))
-        .map(|report| chain(&report, &sessions))
-        .collect();
+    let asked = running.workers().guests();
+    let mut guests = timeout(ANSWER_WITHIN, asked).await.unwrap_or_default();
+    let mut chains: Vec<ChainReport> = Vec::new();
+    let talks = running.hood().borrow().topology.is_some();
+    for (_, report) in running.reports().await {
+        let Some(report) = report.filter(|report| runs(&report.config.id)) else {
+            continue;
+        };
+        let mut told = chain(&report, &sessions);
+        if talks {
+            told.standing = Some(report.standing);
+            told.redirect = report.redirect;
+            told.returns_at = report.returns_at;
+        }
+        if let Some(counts) = totals.chains.get(&told.id) {
+            told.guests = counts.guests;
+        }
+        let homes = guests.remove(&told.id).unwrap_or_default();
+        let homes = homes
+            .into_iter()
+            .filter_map(|(home, guests)| Some(GuestsReport { home: home?, guests }));
+        told.guests_of = homes.collect();
+        chains.push(told);
+    }
     chains.sort_by(|a, b| a.id.cmp(&b.id));
     let mut listen_errors: Vec<String> = standing
         .applied
@@ -79,7 +97,20 @@ async fn report(running: &Running) -> Report {
         sessions: sessions.values().sum(),
         listen_errors,
         chains,
+        peers: peers(running),
     }
+}
+
+fn peers(running: &Running) -> PeersReport {
+    let mut peers = PeersReport::default();
+    for peer in running.hood().borrow().neighbours.peers.values() {
+        match peer.liveness {
+            Liveness::Alive => peers.alive += 1,
+            Liveness::Suspect => peers.suspect += 1,
+            Liveness::Dead => peers.dead += 1,
+        }
+    }
+    peers
 }
 
 fn chain(report: &state::ChainReport, sessions: &BTreeMap<&ChainId, u64>) -> ChainReport {
@@ -123,6 +154,11 @@ fn chain(report: &state::ChainReport, sessions: &BTreeMap<&ChainId, u64>) -> Cha
                 reason: transition.reason.clone(),
             })
             .collect(),
+        standing: None,
+        redirect: None,
+        guests: 0,
+        guests_of: Vec::new(),
+        returns_at: None,
     }
 }
 

@@ -28,6 +28,9 @@ use crate::stream::{StreamConfig, follow};
 /// How long a connection waits for a certificate before it fails, to be tried again.
 const CERTIFICATE_WITHIN: Duration = Duration::from_secs(5);
 
+/// Calls that block, such as the last write of a file, may take so long once everything else has ended.
+const END_WITHIN: Duration = Duration::from_secs(1);
+
 /// What `switchyard-proxy run` takes.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
@@ -71,6 +74,9 @@ pub struct RunArgs {
     /// Where listeners without addresses of their own are bound [default: all addresses]
     #[arg(long, value_name = "IP", env = "SWITCHYARD_BIND")]
     bind: Option<IpAddr>,
+    /// Where other proxies, and guests, reach this one: the pod's address [default: where its gossip comes from]
+    #[arg(long, value_name = "IP", env = "SWITCHYARD_ADVERTISE")]
+    advertise: Option<IpAddr>,
     /// Data workers, one thread each [default: one per CPU]
     #[arg(long, value_name = "N", env = "SWITCHYARD_WORKERS")]
     workers: Option<NonZeroUsize>,
@@ -132,7 +138,13 @@ pub fn run(args: RunArgs) -> ExitCode {
         .enable_all()
         .build()
         .map_err(RunError::system("start the control runtime"));
-    match runtime.and_then(|runtime| runtime.block_on(serve(args))) {
+    let served = runtime.and_then(|runtime| {
+        let served = runtime.block_on(serve(args));
+        // All tasks are joined. What is being written may end; a name that the C library still looks up would take half a minute.
+        runtime.shutdown_timeout(END_WITHIN);
+        served
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "stopping");
@@ -171,6 +183,7 @@ async fn run_until_told(args: &RunArgs, proxy: &Proxy, signals: &mut StopSignals
             Err(source) => RunError::System { doing: "use the folder of the last good copy", source },
         }),
         why = proxy.failed() => Err(RunError::Died(why)),
+        never = proxy.beat() => match never {},
     };
     if outcome.is_ok() {
         tracing::info!(
@@ -181,6 +194,7 @@ async fn run_until_told(args: &RunArgs, proxy: &Proxy, signals: &mut StopSignals
             () = signals.received() => tracing::warn!("told to stop again: closing what is left"),
             // the operator shall know that it drains
             _ = &mut feeding => {}
+            never = proxy.beat() => match never {},
             why = proxy.failed() => tracing::error!(why, "a part of the proxy died while it drained"),
         }
     }
@@ -193,6 +207,7 @@ fn proxy_config(args: &RunArgs, resolver: &Resolver, descriptors: u64) -> ProxyC
     ProxyConfig {
         name: args.pod_name.clone(),
         bind: args.bind,
+        advertise: args.advertise,
         admin: args.admin_listen,
         health: Some(args.health_listen),
         workers: args.workers.unwrap_or_else(cpus),

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use switchyard_snapshot::ChainId;
 
+use crate::access_log;
 use crate::endpoint::{EndpointId, Place};
+use crate::guest::Guest;
 use crate::listener::{ChainLocal, ListenerLocal};
 use crate::tls;
 
@@ -51,6 +53,10 @@ pub struct SessionInfo {
     pub bytes_up: u64,
     /// Bytes from the backend to the client.
     pub bytes_down: u64,
+    /// The client is here because another chain's proxy sent it.
+    pub guest: Option<access_log::Guest>,
+    /// The endpoint is another proxy, which serves the client.
+    pub relayed: bool,
 }
 
 /// What the access log wants to know of a session besides; kept only where there is an access log.
@@ -87,6 +93,8 @@ pub(crate) struct Session {
     pub(crate) since: Instant,
     /// A load balancer's probe: in no count.
     pub(crate) monitor: bool,
+    pub(crate) guest: Option<Rc<Guest>>,
+    pub(crate) relayed: bool,
     pub(crate) details: Option<Box<Details>>,
     pub(crate) up: Cell<u64>,
     pub(crate) down: Cell<u64>,
@@ -108,6 +116,10 @@ pub(crate) struct Start {
     pub(crate) place: Place,
     pub(crate) since: Instant,
     pub(crate) monitor: bool,
+    /// It came to a direct port.
+    pub(crate) guest: Option<Rc<Guest>>,
+    /// The endpoint is another proxy.
+    pub(crate) relayed: bool,
     pub(crate) details: Option<Box<Details>>,
 }
 
@@ -120,6 +132,8 @@ impl Session {
             place,
             since,
             monitor,
+            guest,
+            relayed,
             details,
         } = start;
         Rc::new(Self {
@@ -130,6 +144,8 @@ impl Session {
             place,
             since,
             monitor,
+            guest,
+            relayed,
             details,
             up: Cell::new(0),
             down: Cell::new(0),
@@ -217,6 +233,8 @@ impl Session {
             },
             bytes_up: self.up.get(),
             bytes_down: self.down.get(),
+            guest: self.guest.as_deref().and_then(Guest::record),
+            relayed: self.relayed,
         }
     }
 
@@ -288,13 +306,35 @@ impl Registry {
         begun_before: Instant,
         at_most: usize,
     ) -> Vec<Idle> {
+        self.idlest_where(begun_before, at_most, |session| {
+            endpoints.contains(&session.place.endpoint().id) && session.chain.handle.id == *chain
+        })
+    }
+
+    /// The same of guests of `chain` that came for one of `homes`, or have not told for which.
+    pub(crate) fn idlest_guests(
+        &self,
+        chain: &ChainId,
+        homes: &HashSet<ChainId>,
+        begun_before: Instant,
+        at_most: usize,
+    ) -> Vec<Idle> {
+        self.idlest_where(begun_before, at_most, |session| {
+            let guest = session.guest.as_ref();
+            session.chain.handle.id == *chain && guest.is_some_and(|guest| guest.returns_to(homes))
+        })
+    }
+
+    fn idlest_where(
+        &self,
+        begun_before: Instant,
+        at_most: usize,
+        wanted: impl Fn(&Session) -> bool,
+    ) -> Vec<Idle> {
         let now = Instant::now();
         let slots = self.slots.borrow();
         let matching = slots.sessions.iter().flatten().filter(|session| {
-            session.closing_since.get().is_none()
-                && session.since < begun_before
-                && endpoints.contains(&session.place.endpoint().id)
-                && session.chain.handle.id == *chain
+            session.closing_since.get().is_none() && session.since < begun_before && wanted(session)
         });
         let mut idle: Vec<Idle> = matching
             .map(|session| Idle {

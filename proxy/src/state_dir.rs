@@ -156,6 +156,7 @@ mod tests {
             epoch,
             tier: 1,
             since: jiff::Timestamp::UNIX_EPOCH,
+            returns_at: None,
             failback_at: None,
         }
     }

@@ -25,6 +25,7 @@ pub(crate) use client::{Clients, Inside, secure};
 pub(crate) use keeper::Keeper;
 pub(crate) use opened::Opened;
 pub(crate) use server::{Server, Unopened};
+pub(crate) use tickets::hex;
 
 /// The one provider, named wherever a configuration is made: what the process's default is does not matter.
 fn provider() -> Arc<CryptoProvider> {

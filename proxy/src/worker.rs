@@ -10,7 +10,7 @@ pub(crate) mod command;
 mod ports;
 pub(crate) mod thread;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -22,9 +22,12 @@ use switchyard_snapshot::ChainId;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
 use crate::access_log::AccessLog;
+use crate::clock::unix_ms;
 use crate::counters::{Book, Totals};
 use crate::endpoint::EndpointId;
+use crate::followers::Followers;
 use crate::listener::gate::Gate;
+use crate::proxy_protocol::relayed::Seen;
 use crate::route::Routing;
 use crate::session::end::{CloseReason, End};
 use crate::session::{Idle, SessionInfo};
@@ -64,6 +67,10 @@ pub(crate) struct Shared {
     /// How many of them there are for connections.
     pub(crate) descriptor_limit: u32,
     pub(crate) access_log: Option<AccessLog>,
+    /// Relay headers that have been here.
+    pub(crate) seen: Seen,
+    /// Clients that were redirected natively.
+    pub(crate) followers: Followers,
 }
 
 /// The data workers of this process.
@@ -98,6 +105,8 @@ impl Workers {
             descriptors: Arc::default(),
             descriptor_limit: u32::try_from(descriptors - reserve).unwrap_or(u32::MAX),
             access_log,
+            seen: Seen::new(unix_ms()),
+            followers: Followers::default(),
         });
         let mut threads = Vec::with_capacity(count.get());
         for index in 0..count.get() {
@@ -124,7 +133,7 @@ impl Workers {
         let in_the_way = ports.in_the_way(&routing);
         if !in_the_way.is_empty() {
             self.ask(|reply| Command::StopListening {
-                addresses: in_the_way.clone(),
+                doors: in_the_way.clone(),
                 reply,
             })
             .await;
@@ -156,7 +165,12 @@ impl Workers {
 
     /// Where listeners listen now: name and bound address.
     pub async fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        self.ports.lock().await.bound()
+        self.ports.lock().await.bound(false)
+    }
+
+    /// Where guests arrive now: the listener's name and the bound address.
+    pub async fn direct_addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.ports.lock().await.bound(true)
     }
 
     /// Closes up to `at_most` sessions of `chain` on one of `endpoints`, with FIN and the idlest first; how many. What is
@@ -207,6 +221,45 @@ impl Workers {
                 reply,
             })
             .await;
+        self.close_idlest(answers, at_most, why).await
+    }
+
+    /// Closes up to `most` sessions of guests of `chain`, with FIN and the idlest first; how many. Only those that began
+    /// longer ago than `older_than` and belong to one of `homes`, the chains that may have them back; those that have not
+    /// told where they belong are among them. Of HTTP connections those whose client can be told are told with their next
+    /// request, the others end once nothing is under way.
+    pub async fn return_guests(
+        &self,
+        chain: &ChainId,
+        most: u32,
+        older_than: Duration,
+        homes: &HashSet<ChainId>,
+        why: CloseReason,
+    ) -> u32 {
+        let now = Instant::now();
+        // Nobody is older than the machine.
+        let Some(begun_before) = now.checked_sub(older_than) else {
+            return 0;
+        };
+        if most == 0 || homes.is_empty() {
+            return 0;
+        }
+        let at_most = most as usize;
+        let homes = Arc::new(homes.clone());
+        let answers = self
+            .ask(|reply| Command::IdlestGuests {
+                chain: chain.clone(),
+                homes: Arc::clone(&homes),
+                begun_before,
+                at_most,
+                reply,
+            })
+            .await;
+        let closed = self.close_idlest(answers, at_most, why).await;
+        u32::try_from(closed).unwrap_or(u32::MAX)
+    }
+
+    async fn close_idlest(&self, answers: Vec<Vec<Idle>>, at_most: usize, why: CloseReason) -> usize {
         let mut idlest: Vec<Idle> = answers.into_iter().flatten().collect();
         idlest.sort_unstable();
         idlest.truncate(at_most);
@@ -250,6 +303,17 @@ impl Workers {
         sessions
     }
 
+    /// How many guests are here: by the chain that serves them and, within that, the one they came for, where that is
+    /// known. HTTP connections are among them once they have asked for something.
+    pub async fn guests(&self) -> BTreeMap<ChainId, BTreeMap<Option<ChainId>, u64>> {
+        let mut guests: BTreeMap<ChainId, BTreeMap<Option<ChainId>, u64>> = BTreeMap::new();
+        let here = self.ask(|reply| Command::Guests { reply }).await;
+        for ((chain, home), count) in here.into_iter().flatten() {
+            *guests.entry(chain).or_default().entry(home).or_default() += count;
+        }
+        guests
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> Totals {
         let mut totals = self.book().totals();
@@ -260,9 +324,9 @@ impl Workers {
     /// Closes every listening socket, after serving what its accept queue holds.
     pub async fn stop_accepting(&self) {
         let mut ports = self.ports.lock().await;
-        let addresses = ports.clear();
+        let doors = ports.clear();
         self.ask(|reply| Command::StopListening {
-            addresses: addresses.clone(),
+            doors: doors.clone(),
             reply,
         })
         .await;

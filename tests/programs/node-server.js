@@ -75,7 +75,7 @@ first.on('upgrade', (request, socket, rest) => {
   const accept = crypto.createHash('sha1')
     .update(request.headers['sec-websocket-key'] + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11').digest('base64');
   socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n'
-    + `Sec-WebSocket-Accept: ${accept}\r\n\r\n`);
+    + `Sec-WebSocket-Accept: ${accept}\r\nX-Served-By: ${name}\r\n\r\n`);
   echo(socket, rest);
 });
 first.listen(port, '0.0.0.0');

@@ -1,11 +1,12 @@
-//! A real control plane on loopback: etcd, kube-apiserver and, on demand,
-//! kube-controller-manager. In: nothing but the programs that `make tools`
-//! builds. Out: clients, kubeconfigs and tokens of any user, `kubectl`, and
-//! the audit log, which knows who has written what.
+//! A real control plane on loopback, or on a machine of a lab: etcd,
+//! kube-apiserver and, on demand, kube-controller-manager. In: nothing but the
+//! programs that `make tools` builds. Out: clients, kubeconfigs and tokens of
+//! any user, `kubectl`, and the audit log, which knows who has written what.
 //!
 //! RBAC decides, Pod Security admission is on, service-account tokens are
-//! signed as in any cluster. No node ever joins: pods are objects that a test
-//! creates and speaks for ([`pods`]).
+//! signed as in any cluster. On loopback no node ever joins: pods are objects
+//! that a test creates and speaks for ([`pods`]). In a lab nodes can join:
+//! [`crate::cluster`] brings them.
 
 use std::fs;
 use std::future::Future;
@@ -21,11 +22,16 @@ use tempfile::TempDir;
 use tokio::runtime::{self, Runtime};
 
 use crate::eventually::eventually;
+use crate::lab::Host;
 use crate::netns;
 use crate::process::Program;
 use crate::tool;
 
 mod audit;
+mod door;
+mod inlet;
+mod inventory;
+mod parts;
 mod pki;
 pub mod pods;
 pub mod programs;
@@ -34,9 +40,11 @@ mod stale;
 mod users;
 
 pub use audit::{Audit, Entry, Mark};
+pub use inlet::Inlet;
 pub use relay::Relay;
 pub use users::User;
 
+use door::Door;
 use pki::Pki;
 
 /// Files of a control plane are in a folder of this name, plus its owner.
@@ -57,11 +65,14 @@ pub struct ControlPlane {
     flags: Vec<String>,
     runtime: Runtime,
     parts: Mutex<Parts>,
+    /// The lab's machine that it runs on, and the way to it from here.
+    inside: Option<(Host, Door)>,
 }
 
 /// In the order in which they end.
 #[derive(Default)]
 struct Parts {
+    scheduler: Option<Program>,
     controllers: Option<Program>,
     server: Option<Program>,
     etcd: Option<Program>,
@@ -81,6 +92,19 @@ impl ControlPlane {
     /// # Panics
     /// As [`ControlPlane::start`].
     pub fn start_with(flags: &[&str]) -> Self {
+        Self::start_in(None, flags)
+    }
+
+    /// As [`ControlPlane::start`], on a machine of a lab: nodes of that lab can
+    /// join. It is reached from here by the same address as one on loopback.
+    ///
+    /// # Panics
+    /// As [`ControlPlane::start`].
+    pub fn start_on(host: &Host) -> Self {
+        Self::start_in(Some(host), &[])
+    }
+
+    fn start_in(host: Option<&Host>, flags: &[&str]) -> Self {
         stale::delete(PREFIX);
         let directory = tempfile::Builder::new()
             .prefix(&format!("{PREFIX}{}-", netns::owner()))
@@ -93,14 +117,16 @@ impl ControlPlane {
             .build()
             .expect("a runtime");
         let [api, etcd_at] = free_ports();
+        let inside = host.map(|host| (host.clone(), Door::open(host, api, runtime.handle())));
         let plane = Self {
-            pki: Pki::make(directory.path()),
+            pki: Pki::make(directory.path(), host.map(Host::ip)),
             directory,
             api,
             etcd_at,
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             runtime,
             parts: Mutex::default(),
+            inside,
         };
         fs::write(plane.file("audit-policy.yaml"), audit::POLICY).expect("the audit policy");
         plane.start_etcd();
@@ -108,9 +134,23 @@ impl ControlPlane {
         plane
     }
 
-    /// Where the API server is.
+    /// Where the API server is, as this machine sees it (and the lab's machine that it runs on).
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.api))
+    }
+
+    /// Where other machines of its lab reach the API server.
+    ///
+    /// # Panics
+    /// When it is not in a lab.
+    pub fn address_in_lab(&self) -> SocketAddr {
+        let (host, _) = self.inside.as_ref().expect("a control plane in a lab");
+        host.at(self.api)
+    }
+
+    /// The certificate of the authority that everybody trusts: servers and clients.
+    pub fn authority(&self) -> &Path {
+        &self.pki.authority
     }
 
     /// Runs `task` to its end on the threads that its clients live on.
@@ -151,6 +191,14 @@ impl ControlPlane {
     /// When the API server issues no token.
     pub fn kubeconfig(&self, user: &User) -> PathBuf {
         users::kubeconfig(self, user)
+    }
+
+    /// A kubeconfig of this user for other machines of the lab.
+    ///
+    /// # Panics
+    /// As [`ControlPlane::kubeconfig`], and when it is not in a lab.
+    pub fn kubeconfig_in_lab(&self, user: &User) -> PathBuf {
+        users::kubeconfig_for(self, user, self.address_in_lab())
     }
 
     /// `kubectl` as this user.
@@ -254,10 +302,9 @@ impl ControlPlane {
     /// # Panics
     /// As [`ControlPlane::start`].
     pub fn start_again(&self) {
-        let mut command = Command::new(programs::find("kube-apiserver"));
+        let mut command = self.command("kube-apiserver");
         command.args(self.server_flags()).args(&self.flags);
-        let mut server = Program::on_this_machine("kube-apiserver", self.directory.path(), command);
-        stale::note(self.directory.path(), server.pid());
+        let mut server = self.launch("kube-apiserver", command);
         server.await_port(self.api, START);
         self.parts().server = Some(server);
         let client = self.admin();
@@ -269,6 +316,7 @@ impl ControlPlane {
                 other => Err(format!("{other:?}")),
             }
         });
+        self.renew_controllers();
     }
 
     /// Kills the API server, and starts it again.
@@ -289,7 +337,11 @@ impl ControlPlane {
         // The gateway of etcd's gRPC API: numbers are text there.
         let post = |path: &str, body: String| {
             let url = format!("http://127.0.0.1:{}/v3/kv/{path}", self.etcd_at);
-            tool::output(Command::new("curl").args(["-sSf", "-d", &body, &url]))
+            let mut curl = match &self.inside {
+                Some((host, _)) => host.command("curl"),
+                None => Command::new("curl"),
+            };
+            tool::output(curl.args(["-sSf", "-d", &body, &url]))
         };
         let answer = post("range", r#"{"key": "AA=="}"#.to_owned());
         let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
@@ -300,84 +352,18 @@ impl ControlPlane {
         );
     }
 
-    /// Starts kube-controller-manager with what tests need of it: workloads
-    /// become pods, what has no owner goes, namespaces can be deleted.
-    ///
-    /// # Panics
-    /// When it does not start.
-    pub fn start_controllers(&self) {
-        let mut parts = self.parts();
-        if parts.controllers.is_some() {
-            return;
-        }
-        let kubeconfig = self.kubeconfig(&User::Admin);
-        let mut command = Command::new(programs::find("kube-controller-manager"));
-        command
-            .arg(format!("--kubeconfig={}", kubeconfig.display()))
-            .arg(format!("--root-ca-file={}", self.pki.authority.display()))
-            .arg(format!(
-                "--service-account-private-key-file={}",
-                self.pki.tokens.key.display()
-            ))
-            .arg(format!("--controllers={}", CONTROLLERS.join(",")))
-            .args(["--leader-elect=false", "--secure-port=0"])
-            // Else what the garbage collector must see comes in after up to 30 s.
-            .args([
-                "--concurrent-gc-syncs=5",
-                "--kube-api-qps=500",
-                "--kube-api-burst=500",
-            ]);
-        let controllers = Program::on_this_machine("kube-controller-manager", self.directory.path(), command);
-        stale::note(self.directory.path(), controllers.pid());
-        parts.controllers = Some(controllers);
-    }
-
     /// Gives a lab's machine a way to the API server: the same address, on its
     /// own loopback.
-    pub fn reach_from(&self, host: &crate::lab::Host) -> Relay {
+    pub fn reach_from(&self, host: &Host) -> Relay {
         Relay::new(host, self.address(), self.runtime.handle())
     }
 
-    fn server_flags(&self) -> Vec<String> {
-        let file = |name: &str| self.file(name).display().to_string();
-        let tokens = &self.pki.tokens;
-        vec![
-            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_at),
-            "--bind-address=127.0.0.1".to_owned(),
-            format!("--secure-port={}", self.api),
-            "--advertise-address=127.0.0.1".to_owned(),
-            // An address on loopback cannot be an endpoint of the Service.
-            "--endpoint-reconciler-type=none".to_owned(),
-            format!("--tls-cert-file={}", self.pki.server.certificate.display()),
-            format!("--tls-private-key-file={}", self.pki.server.key.display()),
-            format!("--client-ca-file={}", self.pki.authority.display()),
-            format!("--service-account-issuer={ISSUER}"),
-            format!("--service-account-key-file={}", tokens.public.display()),
-            format!("--service-account-signing-key-file={}", tokens.key.display()),
-            "--authorization-mode=Node,RBAC".to_owned(),
-            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
-            "--allow-privileged=true".to_owned(),
-            format!("--audit-policy-file={}", file("audit-policy.yaml")),
-            format!("--audit-log-path={}", file("audit.jsonl")),
-            // It must not rotate while a test counts.
-            "--audit-log-maxsize=100000".to_owned(),
-        ]
-    }
-
-    fn start_etcd(&self) {
-        let [peers] = free_ports();
-        let at = format!("http://127.0.0.1:{}", self.etcd_at);
-        let mut command = Command::new(programs::find("etcd"));
-        command
-            .arg("--data-dir")
-            .arg(self.file("etcd"))
-            .args(["--listen-client-urls", &at, "--advertise-client-urls", &at])
-            .args(["--listen-peer-urls", &format!("http://127.0.0.1:{peers}")])
-            .args(["--unsafe-no-fsync", "--logger=zap", "--log-level=warn"]);
-        let mut etcd = Program::on_this_machine("etcd", self.directory.path(), command);
-        stale::note(self.directory.path(), etcd.pid());
-        etcd.await_port(self.etcd_at, START);
-        self.parts().etcd = Some(etcd);
+    /// A way from the API server to this port of a lab's machine.
+    ///
+    /// # Panics
+    /// When no port is free.
+    pub fn let_in(&self, host: &Host, port: u16) -> Inlet {
+        Inlet::new(host, port, self.runtime.handle())
     }
 
     #[track_caller]
@@ -399,7 +385,7 @@ impl Drop for ControlPlane {
     fn drop(&mut self) {
         let parts = std::mem::take(&mut *self.parts());
         if std::thread::panicking() {
-            for program in [&parts.controllers, &parts.server, &parts.etcd]
+            for program in [&parts.scheduler, &parts.controllers, &parts.server, &parts.etcd]
                 .into_iter()
                 .flatten()
             {
@@ -413,20 +399,6 @@ impl Drop for ControlPlane {
         }
     }
 }
-
-/// What runs of kube-controller-manager. Those that deal with nodes would find none.
-const CONTROLLERS: [&str; 10] = [
-    "deployment-controller",
-    "replicaset-controller",
-    "statefulset-controller",
-    "daemonset-controller",
-    "endpointslice-controller",
-    "disruption-controller",
-    "garbage-collector-controller",
-    "namespace-controller",
-    "serviceaccount-controller",
-    "root-ca-certificate-publisher-controller",
-];
 
 /// The folder of our definitions.
 pub fn definitions() -> PathBuf {

@@ -30,6 +30,8 @@ pub enum Mode {
     Reset,
     /// Does what each line tells it to.
     Told,
+    /// Answers each HTTP request with 200 and its name, and keeps the connection.
+    Http,
 }
 
 impl Mode {
@@ -40,6 +42,7 @@ impl Mode {
             Self::Mute => "mute",
             Self::Reset => "reset",
             Self::Told => "told",
+            Self::Http => "http",
         }
     }
 }

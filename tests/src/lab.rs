@@ -131,6 +131,7 @@ pub struct Host {
 
 struct Machine {
     name: String,
+    number: u8,
     v4: Option<Ipv4Addr>,
     v6: Ipv6Addr,
     inside: OnceLock<Inside>,
@@ -164,6 +165,7 @@ impl Host {
         Self {
             machine: Arc::new(Machine {
                 name: name.to_owned(),
+                number,
                 v4,
                 v6,
                 inside: OnceLock::new(),
@@ -241,6 +243,13 @@ impl Host {
             host: self.clone(),
             table,
         }
+    }
+
+    /// Pulls its cable: nothing comes or goes, and it sees that. Ends when the guard is dropped.
+    pub fn cut_off(&self) -> Cut {
+        let number = self.machine.number;
+        self.machine.lab.hub.ip(&format!("link set p{number} down\n"));
+        Cut { host: self.clone() }
     }
 
     /// Starts a task on the thread that lives inside this machine's namespace.
@@ -330,6 +339,18 @@ impl Drop for BlackHole {
         if let Err(why) = tool::try_output(&mut nft) {
             eprintln!("{}: black hole stays: {why}", self.host.name());
         }
+    }
+}
+
+/// While it lives, its host has no cable.
+pub struct Cut {
+    host: Host,
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        let number = self.host.machine.number;
+        self.host.machine.lab.hub.ip(&format!("link set p{number} up\n"));
     }
 }
 

@@ -5,7 +5,8 @@
 //! network of its own, puts hosts into it, starts real DNS servers
 //! ([`dns`]), backends ([`backend`]) and the `switchyard` program
 //! ([`switchyard`]) on them, and measures with clients ([`client`]). Where
-//! Kubernetes is wanted, [`apiserver`] is a real control plane.
+//! Kubernetes is wanted, [`apiserver`] is a real control plane, and
+//! [`cluster`] one with nodes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,14 +21,17 @@ pub mod admin;
 pub mod apiserver;
 pub mod backend;
 pub mod client;
+pub mod cluster;
 pub mod dns;
 pub mod eventually;
 pub mod greeting;
+pub mod helm;
 pub mod lab;
 pub mod manifest;
 pub mod member;
 pub mod netns;
 pub mod operator;
+pub mod pages;
 pub mod process;
 pub mod recorder;
 pub mod service;

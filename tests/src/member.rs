@@ -193,7 +193,8 @@ fn launch(host: &Host, plan: &Plan) -> Program {
         .env("POD_NAMESPACE", &plan.pod.namespace)
         .env("POD_NAME", &plan.pod.name)
         .env("POD_UID", &plan.pod.uid)
-        .env("POD_IP", host.ip().to_string());
+        .env("POD_IP", host.ip().to_string())
+        .env("SWITCHYARD_ADVERTISE", host.ip().to_string());
     fs::create_dir_all(directory.join("cache")).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
     Program::start(host, "switchyard-proxy", &directory, command)
 }

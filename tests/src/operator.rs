@@ -137,6 +137,11 @@ impl Operator {
         self.host.name()
     }
 
+    /// Its machine.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// Where proxies of its lab reach it.
     pub fn discovery(&self) -> String {
         discovery(&self.host, &self.plan)

@@ -21,8 +21,8 @@ pub struct Program {
     name: String,
     child: Child,
     output: PathBuf,
-    /// The file of the namespace it runs in.
-    namespace: PathBuf,
+    /// The machine it runs on, which stays while it runs: it may still be on its way there.
+    host: Option<Host>,
 }
 
 impl Program {
@@ -32,7 +32,7 @@ impl Program {
     /// # Panics
     /// When it cannot be started.
     pub fn start(host: &Host, name: &str, directory: &Path, command: Command) -> Self {
-        let program = Self::launch(name, directory, command, host.namespace().path());
+        let program = Self::launch(name, directory, command, Some(host.clone()));
         host.show_on_failure(&program.output);
         program
     }
@@ -42,10 +42,10 @@ impl Program {
     /// # Panics
     /// As [`Program::start`].
     pub fn on_this_machine(name: &str, directory: &Path, command: Command) -> Self {
-        Self::launch(name, directory, command, PathBuf::from("/proc/self/ns/net"))
+        Self::launch(name, directory, command, None)
     }
 
-    fn launch(name: &str, directory: &Path, mut command: Command, namespace: PathBuf) -> Self {
+    fn launch(name: &str, directory: &Path, mut command: Command, host: Option<Host>) -> Self {
         let output = directory.join(format!("{name}.log"));
         let file = File::options()
             .create(true)
@@ -63,7 +63,7 @@ impl Program {
             name: name.to_owned(),
             child,
             output,
-            namespace,
+            host,
         }
     }
 
@@ -127,7 +127,8 @@ impl Program {
         // Just started, it is still on its way from our namespace to its own.
         let namespace = |path: &Path| fs::metadata(path).map(|file| file.ino()).ok();
         let here = namespace(&PathBuf::from(format!("/proc/{}/ns/net", self.pid())));
-        if here != namespace(&self.namespace) {
+        let host = self.host.as_ref().map(|host| host.namespace().path());
+        if here != namespace(&host.unwrap_or_else(|| PathBuf::from("/proc/self/ns/net"))) {
             return BTreeMap::new();
         }
         let net = PathBuf::from(format!("/proc/{}/net", self.pid()));

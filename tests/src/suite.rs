@@ -16,13 +16,29 @@ use crate::tool;
 use crate::webservers;
 
 /// Tests at a time unless `--test-threads` says otherwise: most wait for time
-/// to pass, so there are many more than processors.
-const AT_A_TIME: usize = 16;
+/// to pass, so there are more than processors; with many more clients would
+/// measure each other.
+const AT_A_TIME: usize = 10;
 
 /// Programs that the harness starts.
-const TOOLS: [&str; 15] = [
-    "ip", "nsenter", "prlimit", "nft", "dig", "named", "knotd", "knotc", "nsd", "nginx", "openssl", "curl",
-    "node", "nghttp", "h2load",
+const TOOLS: [&str; 17] = [
+    "ip",
+    "nsenter",
+    "prlimit",
+    "nft",
+    "dig",
+    "named",
+    "knotd",
+    "knotc",
+    "nsd",
+    "nginx",
+    "openssl",
+    "curl",
+    "node",
+    "nghttp",
+    "h2load",
+    "prosody",
+    "mosquitto",
 ];
 
 /// The tests of a test program, in the order in which they are begun: put
@@ -30,6 +46,8 @@ const TOOLS: [&str; 15] = [
 #[derive(Default)]
 pub struct Suite {
     trials: Vec<Trial>,
+    /// Begun after all others.
+    alone: Vec<Trial>,
     /// Held for reading by tests that run beside others, for writing by those
     /// that must have the machine for themselves.
     machine: Arc<RwLock<()>>,
@@ -64,20 +82,22 @@ impl Suite {
     /// Adds a test that runs beside others.
     pub fn test(&mut self, name: &str, body: impl Fn(&Lab) + Send + 'static) {
         let machine = Arc::clone(&self.machine);
-        self.add(name, move |name| {
+        let trial = self.trial(name, move |name| {
             let _beside_others = machine.read().unwrap_or_else(PoisonError::into_inner);
             body(&Lab::new(name));
         });
+        self.trials.push(trial);
     }
 
     /// Adds a test that has the machine for itself, because it measures what
-    /// others would disturb, or takes all of something. Put these last.
+    /// others would disturb, or takes all of something.
     pub fn alone(&mut self, name: &str, body: impl Fn(&Lab) + Send + 'static) {
         let machine = Arc::clone(&self.machine);
-        self.add(name, move |name| {
+        let trial = self.trial(name, move |name| {
             let _no_others = machine.write().unwrap_or_else(PoisonError::into_inner);
             body(&Lab::new(name));
         });
+        self.alone.push(trial);
     }
 
     /// Adds the test twice: with one data worker and with two.
@@ -93,16 +113,17 @@ impl Suite {
     }
 
     /// Runs what the command line selects.
-    pub fn run(self) -> ExitCode {
+    pub fn run(mut self) -> ExitCode {
         let mut arguments = Arguments::from_args();
         arguments.test_threads.get_or_insert(AT_A_TIME);
+        self.trials.append(&mut self.alone);
         libtest_mimic::run(&arguments, self.trials).exit_code()
     }
 
-    fn add(&mut self, name: &str, run: impl FnOnce(&str) + Send + 'static) {
+    fn trial(&self, name: &str, run: impl FnOnce(&str) + Send + 'static) -> Trial {
         let lacking = Arc::clone(&self.lacking);
         let named = name.to_owned();
-        let trial = Trial::ignorable_test(name, move || {
+        Trial::ignorable_test(name, move || {
             let Some(why) = lacking.as_ref() else {
                 run(&named);
                 return Ok(Completion::Completed);
@@ -111,8 +132,7 @@ impl Suite {
                 return Err(format!("must not be skipped in CI: {why}").into());
             }
             Ok(Completion::ignored_with(why))
-        });
-        self.trials.push(trial);
+        })
     }
 }
 

@@ -85,10 +85,11 @@ pub fn websockets(
 /// What the machine lacks of Python's packages.
 pub fn lacking() -> Option<String> {
     let mut python = Command::new(PYTHON);
-    let imported = tool::try_output(python.args(["-c", "import grpc, websockets"]));
-    imported
-        .err()
-        .map(|why| format!("`make tools` installs Python's grpc and websockets: {why}"))
+    let imported =
+        tool::try_output(python.args(["-c", "import grpc, websockets, requests, slixmpp, paho.mqtt"]));
+    imported.err().map(|why| {
+        format!("`make tools` installs Python's grpc, websockets, requests, slixmpp and paho: {why}")
+    })
 }
 
 fn script(directory: &Path, name: &str, text: &str) -> PathBuf {

@@ -4,12 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-const EXAMPLES: [&str; 6] = [
+const EXAMPLES: [&str; 7] = [
     include_str!("../../../examples/failover.yaml"),
     include_str!("../../../examples/https.yaml"),
     include_str!("../../../examples/mail-auto-port.yaml"),
     include_str!("../../../examples/prime-time.yaml"),
     include_str!("../../../examples/rotating-dns.yaml"),
+    include_str!("../../../examples/sidecar.yaml"),
     include_str!("../../../examples/sni-passthrough.yaml"),
 ];
 
@@ -124,7 +125,15 @@ fn loading_is_a_function_of_what_the_files_hold() {
     let pools: Vec<String> = one.pools().iter().map(|(pool, _)| pool.name.clone()).collect();
     assert_eq!(
         pools,
-        ["sync", "shop-front", "mail", "office", "chat", "tls"],
+        [
+            "sync",
+            "shop-front",
+            "mail",
+            "office",
+            "chat",
+            "orders-side",
+            "tls"
+        ],
         "in the order of the files"
     );
     for (pool, replicas) in one.pools() {

@@ -35,7 +35,8 @@ impl Dns {
         let soa = SOA::new(origin.clone(), origin.clone(), 1, 3600, 600, 86_400, TTL);
         zone.upsert(Record::from_rdata(origin.clone(), TTL, RData::SOA(soa)), 1)
             .await;
-        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        // Not 127.0.0.1: clients of the demo connect from there, and might hold the port while the server is stopped.
+        let loopback = SocketAddr::from((loopback(53, 1), 0));
         let mut dns = Self {
             zone: Arc::new(zone),
             origin,

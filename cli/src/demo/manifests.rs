@@ -10,7 +10,12 @@ pub struct Ports {
     pub web: u16,
     /// Of the failback chains' listeners, in the order of [`FAILBACKS`].
     pub failback: [u16; 4],
+    /// Of the sites' listeners, and their direct port.
+    pub desk: [u16; 2],
 }
+
+/// Two sites whose chains stand in for each other: the third and the fourth pool.
+pub const SITES: [&str; 2] = ["london", "paris"];
 
 /// The four ways of going back.
 pub const FAILBACKS: [&str; 4] = ["Sticky", "Immediate", "Delayed", "Scheduled"];
@@ -42,6 +47,41 @@ spec:
         text += &format!(
             "  - {{name: {}, port: {port}, protocol: TCP}}\n",
             mode.to_lowercase()
+        );
+    }
+    text
+}
+
+/// Two sites, each with a pool and a chain of its own; they come to be at 127.0.3.1 and 127.0.4.1. `prime_time` is when guests go
+/// back, `HH:MM:SS` in UTC.
+pub fn sites(ports: &Ports, dns: SocketAddr, prime_time: &str) -> String {
+    let [port, direct] = ports.desk;
+    let mut text = String::new();
+    for site in SITES {
+        text += &format!(
+            "---
+apiVersion: switchyard.dev/v1alpha1
+kind: ProxyPool
+metadata: {{name: {site}}}
+spec:
+  site: {site}
+  replicas: 1
+  listeners:
+  - {{name: desk, port: {port}, directPort: {direct}, protocol: TCP}}
+---
+apiVersion: switchyard.dev/v1alpha1
+kind: ProxyChain
+metadata: {{name: desk-{site}}}
+spec:
+  poolRef: {{name: {site}}}
+  group: desk
+  backends:
+  - {{name: {site}, host: {site}.demo.example, port: {backend}}}
+  redirect: {{minStay: 1s, grace: 1m}}
+{common}{schedule}",
+            backend = ports.backend,
+            common = common(dns),
+            schedule = daily(prime_time),
         );
     }
     text
@@ -81,14 +121,18 @@ spec:
         port = ports.backend
     );
     if mode == "Scheduled" {
-        text += &format!(
-            "  schedule:
+        text += &daily(prime_time);
+    }
+    text
+}
+
+fn daily(prime_time: &str) -> String {
+    format!(
+        "  schedule:
     timeZone: UTC
     starts: [{{days: [Mon, Tue, Wed, Thu, Fri, Sat, Sun], at: \"{prime_time}\"}}]
 "
-        );
-    }
-    text
+    )
 }
 
 fn common(dns: SocketAddr) -> String {

@@ -5,14 +5,16 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hyper::Method;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::time::{sleep, sleep_until};
 
 use super::clients::{Clients, Summary};
 use super::dns::{Dns, loopback};
-use super::manifests::{DELAY, FAILBACKS, Ports, failback_chain, pools, web_chain};
+use super::manifests::{DELAY, FAILBACKS, Ports, SITES, failback_chain, pools, sites, web_chain};
 use super::programs::{Program, backend, switchyard};
+use super::sites::Sites;
 use super::table::Row;
 use crate::admin_client;
 
@@ -37,11 +39,12 @@ struct Stage {
     proxies: Program,
     visitors: Clients,
     guests: Vec<Clients>,
+    sites: Sites,
 }
 
 /// Sets the stage, plays every event, and takes the stage down.
 pub async fn tell() -> io::Result<Vec<Row>> {
-    println!("Setting up: a DNS server, five backends, two pools …");
+    println!("Setting up: a DNS server, seven backends, four pools …");
     let mut stage = Stage::set().await?;
     let mut rows = Vec::new();
     let played = stage.play(&mut rows).await;
@@ -68,9 +71,10 @@ impl Stage {
         }
         let primary = backend("primary", PRIMARY, ports.backend).await?;
         let standby = backend("standby", STANDBY, ports.backend).await?;
+        let sites = Sites::set(&mut dns, &ports).await?;
         write_manifests(folder.path(), &ports, dns.address(), "00:00:00")?;
         let mut proxies = switchyard(folder.path())?;
-        for pool in [1, 2] {
+        for pool in 1..=4 {
             await_ready(loopback(pool, 1), &mut proxies).await?;
         }
         let visitors = Clients::start((loopback(1, 1), ports.web).into(), 12, 6);
@@ -89,6 +93,7 @@ impl Stage {
             proxies,
             visitors,
             guests,
+            sites,
         })
     }
 
@@ -99,6 +104,8 @@ impl Stage {
         rows.push(self.stop_dns().await?);
         rows.push(self.kill_primary().await?);
         rows.extend(self.primary_returns().await?);
+        rows.push(self.site_dies().await?);
+        rows.push(self.site_returns().await?);
         match self.proxies.ended()? {
             Some(ended) => Err(io::Error::other(ended)),
             None => Ok(()),
@@ -192,10 +199,7 @@ impl Stage {
         say("the primary comes back, under each failback mode");
         self.primary = backend("primary", PRIMARY, self.ports.backend).await?;
         let mark = Instant::now();
-        let start = (Timestamp::now() + PRIME_TIME_IN)
-            .to_zoned(TimeZone::UTC)
-            .strftime("%H:%M:%S")
-            .to_string();
+        let start = soon();
         write_manifests(self.folder.path(), &self.ports, self.dns.address(), &start)?;
         sleep_until((mark + RETURN_WATCHED).into()).await;
         let rows = FAILBACKS.iter().zip(&self.guests).map(|(mode, clients)| {
@@ -220,6 +224,45 @@ impl Stage {
             }
         });
         Ok(rows.collect())
+    }
+
+    async fn site_dies(&mut self) -> io::Result<Row> {
+        let [here, there] = SITES;
+        self.sites.begin();
+        sleep(Duration::from_secs(1)).await;
+        self.sites.show_table("before").await?;
+        say(&format!("all of {here} dies: its clients are sent to {there}"));
+        let mark = Instant::now();
+        self.sites.kill_first().await?;
+        sleep(Duration::from_secs(4)).await;
+        self.sites.show_table("while it is dead").await?;
+        let seen = self.sites.since(mark);
+        Ok(Row {
+            event: format!("{here} dies, {there} lives"),
+            outcome: shares(&seen),
+            seen,
+        })
+    }
+
+    async fn site_returns(&mut self) -> io::Result<Row> {
+        let [here, _] = SITES;
+        say(&format!("{here} comes back; its clients follow at prime time"));
+        self.sites.revive_first(&self.ports).await?;
+        let mark = Instant::now();
+        let start = soon();
+        write_manifests(self.folder.path(), &self.ports, self.dns.address(), &start)?;
+        sleep_until((mark + RETURN_WATCHED).into()).await;
+        self.sites.show_table("after prime time").await?;
+        let seen = self.sites.since(mark);
+        let back = match self.sites.newest_server().as_deref() {
+            Some(server) if server == here => format!("back in {here}; {}", shares(&seen)),
+            other => format!("now on {other:?}; {}", shares(&seen)),
+        };
+        Ok(Row {
+            event: format!("{here} is back, prime time at {start}"),
+            outcome: back,
+            seen,
+        })
     }
 
     async fn await_server(&self, name: &str, since: Instant) -> io::Result<()> {
@@ -254,7 +297,8 @@ impl Stage {
         for clients in self.guests {
             clients.stop().await;
         }
-        let stopped = self.proxies.stop().await;
+        let sites = self.sites.stop().await;
+        let stopped = self.proxies.stop().await.and(sites);
         for mut program in self.web.into_iter().chain([self.primary, self.standby]) {
             program.kill().await?;
         }
@@ -263,13 +307,19 @@ impl Stage {
     }
 }
 
+/// When prime time begins next, `HH:MM:SS` in UTC.
+fn soon() -> String {
+    let start = (Timestamp::now() + PRIME_TIME_IN).to_zoned(TimeZone::UTC);
+    start.strftime("%H:%M:%S").to_string()
+}
+
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 async fn await_ready(address: Ipv4Addr, proxies: &mut Program) -> io::Result<()> {
     let admin = SocketAddr::from((address, switchyard_proxy::admin::DEFAULT_PORT));
     let deadline = Instant::now() + READY_TIMEOUT;
     loop {
-        let answer = admin_client::get(&admin.to_string(), "/readyz").await;
+        let answer = admin_client::ask(Method::GET, &admin.to_string(), "/readyz").await;
         if answer.as_ref().is_ok_and(|answer| answer.status == 200) {
             return Ok(());
         }
@@ -292,7 +342,13 @@ fn write_manifests(folder: &Path, ports: &Ports, dns: SocketAddr, prime_time: &s
     for mode in FAILBACKS {
         chains += &format!("---\n{}", failback_chain(ports, dns, mode, prime_time));
     }
-    for (name, text) in [("pools.yaml", pools(ports)), ("chains.yaml", chains)] {
+    let sites = sites(ports, dns, prime_time);
+    // In the order of their names, which is the order of the pools' addresses.
+    for (name, text) in [
+        ("1-pools.yaml", pools(ports)),
+        ("2-sites.yaml", sites),
+        ("3-chains.yaml", chains),
+    ] {
         // Renamed into place, so that whoever watches sees all of it or nothing.
         let draft = folder.join(format!(".{name}.tmp"));
         std::fs::write(&draft, text)?;
@@ -302,7 +358,7 @@ fn write_manifests(folder: &Path, ports: &Ports, dns: SocketAddr, prime_time: &s
 }
 
 fn free_ports() -> io::Result<Ports> {
-    let holders: Vec<TcpListener> = (0..6)
+    let holders: Vec<TcpListener> = (0..8)
         .map(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)))
         .collect::<io::Result<_>>()?;
     let ports: Vec<u16> = holders
@@ -313,6 +369,7 @@ fn free_ports() -> io::Result<Ports> {
         backend: ports[0],
         web: ports[1],
         failback: [ports[2], ports[3], ports[4], ports[5]],
+        desk: [ports[6], ports[7]],
     })
 }
 

@@ -1,20 +1,20 @@
 //! The proxies that this process runs. In: what the files say. Out: running proxies; what is equal is left alone.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::OpenOptions;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use ring::rand::{SecureRandom, SystemRandom};
 use switchyard_proxy::access_log::AccessLog;
 use switchyard_proxy::admin;
 use switchyard_proxy::app::{Applied, Bound, Proxy, ProxyConfig, StartError};
 use switchyard_proxy::resolve::Resolver;
 use switchyard_proxy::socket::raise_descriptor_limit;
-use switchyard_snapshot::PoolId;
-use switchyard_snapshot::Snapshot;
+use switchyard_snapshot::{GossipKey, PoolId, Private, Snapshot};
 use tokio::task::JoinSet;
 
 use super::RunArgs;
@@ -73,6 +73,17 @@ impl fmt::Display for Member {
     }
 }
 
+/// What the proxy is called among others.
+fn name(args: &RunArgs, member: &Member) -> String {
+    let address = args.advertise.or(args.bind).filter(|ip| !ip.is_unspecified());
+    match (&args.name, address) {
+        (Some(name), _) => name.clone(),
+        // Several machines run the same command with the same files: only addresses tell them apart.
+        (None, Some(ip)) => format!("{}-{ip}", member.pool.name),
+        (None, None) => member.to_string(),
+    }
+}
+
 /// Every proxy of this process.
 pub struct Fleet {
     resolver: Resolver,
@@ -83,6 +94,8 @@ pub struct Fleet {
     /// What the process may open; proxies that start together get equal shares.
     descriptors: u64,
     access_log: Option<OpenLog>,
+    /// For proxies of this process, where the files name no key.
+    gossip_key: GossipKey,
 }
 
 struct OpenLog {
@@ -108,6 +121,7 @@ impl Fleet {
                 source,
             })?,
             access_log: args.access_log.as_deref().map(open_log).transpose()?,
+            gossip_key: random_key()?,
         };
         match fleet.apply(args, loaded).await {
             Ok(_) => Ok(fleet),
@@ -218,7 +232,40 @@ impl Fleet {
             let snapshot = loaded.snapshot(&pool);
             wanted.insert(Member { pool, replica: 1 }, snapshot);
         }
+        let address = |(member, snapshot): (&Member, &Snapshot)| {
+            let ip = self.address(member)?;
+            let gossip = snapshot.pool.gossip.as_ref()?;
+            Some(SocketAddr::new(ip, gossip.port).to_string())
+        };
+        let here: Vec<String> = wanted.iter().filter_map(address).collect();
+        for snapshot in wanted.values_mut() {
+            self.gossip(args, &here, snapshot)?;
+        }
         Ok(wanted)
+    }
+
+    /// Who talks to whom: with `--all`, the proxies of this process under a key that only it has; alone, whoever the files and the
+    /// arguments name.
+    fn gossip(&self, args: &RunArgs, here: &[String], snapshot: &mut Snapshot) -> Result<(), FleetError> {
+        let Some(gossip) = &mut snapshot.pool.gossip else {
+            return Ok(());
+        };
+        gossip.seeds.extend(args.seeds.iter().chain(here).cloned());
+        if gossip.keys.is_empty() {
+            if !args.seeds.is_empty() {
+                return Err(FleetError::Usage(format!(
+                    "--seed needs a key that the proxies share: name a Secret in peers.keyRef of pool {}/{}",
+                    snapshot.pool.namespace, snapshot.pool.name
+                )));
+            }
+            gossip.keys.push(self.gossip_key.clone());
+        }
+        if !args.all && gossip.seeds.is_empty() && snapshot.chains.iter().all(|chain| chain.group.is_none()) {
+            // There is nobody whom it could talk to.
+            snapshot.pool.gossip = None;
+            snapshot.peers.clear();
+        }
+        Ok(())
     }
 
     fn number(&mut self, pool: &PoolId) -> Result<u32, FleetError> {
@@ -231,6 +278,18 @@ impl Fleet {
         Ok(*self.numbers.entry(pool.clone()).or_insert(next))
     }
 
+    /// Its own address on loopback, with `--all`.
+    fn address(&self, member: &Member) -> Option<IpAddr> {
+        let number = self.numbers.get(&member.pool)?;
+        // Both are at most MOST.
+        Some(IpAddr::V4(Ipv4Addr::new(
+            127,
+            0,
+            *number as u8,
+            member.replica as u8,
+        )))
+    }
+
     async fn start_one(
         &self,
         args: &RunArgs,
@@ -238,13 +297,12 @@ impl Fleet {
         snapshot: Snapshot,
         sharing: u64,
     ) -> Result<Proxy, FleetError> {
-        let own = self.numbers.get(&member.pool).map(|number| {
-            // Both are at most MOST.
-            IpAddr::V4(Ipv4Addr::new(127, 0, *number as u8, member.replica as u8))
-        });
+        let own = self.address(member);
         let admin_ip = own.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let advertise = own.or(args.advertise).or(args.bind);
         let config = ProxyConfig {
-            name: member.to_string(),
+            name: name(args, member),
+            advertise: advertise.filter(|ip| !ip.is_unspecified()),
             bind: own.or(args.bind),
             admin: args
                 .admin
@@ -303,6 +361,24 @@ fn the_pool(args: &RunArgs, loaded: &Loaded) -> Result<PoolId, FleetError> {
             names()
         ))),
     }
+}
+
+fn random_key() -> Result<GossipKey, FleetError> {
+    let mut bytes = [0; 32];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| FleetError::System {
+            doing: "make a key for gossip".to_owned(),
+            source: io::Error::other("the system gives no random bytes"),
+        })?;
+    let mut hex = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // writing to a string cannot fail
+        let _ = write!(hex, "{byte:02x}");
+    }
+    Ok(GossipKey {
+        key: Private::new(hex),
+    })
 }
 
 fn cpus() -> NonZeroUsize {

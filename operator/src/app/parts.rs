@@ -16,10 +16,12 @@ use crate::lease::{Leadership, Role, terms};
 use crate::metrics::{Gauges, Page};
 use crate::pods::Pods;
 use crate::secrets::{Wants, fetch};
+use crate::serving::Serving;
 use crate::status::{self, Board};
 use crate::supply::{self, Outlets, Supply, View};
 use crate::tasks::Tasks;
 use crate::verdicts::Verdicts;
+use crate::webhook::{self, Door, Known as Pools, Served, Settings, Trust};
 use crate::{controller, watch as watches};
 
 /// A part cannot be built.
@@ -34,9 +36,10 @@ struct Wiring<'a> {
     board: Board,
     verdicts: Verdicts,
     pods: Pods,
+    serving: Serving,
 }
 
-/// Starts every part; hands back what admin pages are made of.
+/// Starts every part; `door` is where the webhook is served, with the name of its configuration. Hands back what admin pages are made of.
 ///
 /// # Errors
 /// A part cannot be built.
@@ -44,6 +47,7 @@ pub fn start(
     context: &Context,
     args: &RunArgs,
     identities: Options,
+    door: Option<(Door, String)>,
     tasks: &mut Tasks,
 ) -> Result<Known, Error> {
     let board = Board::default();
@@ -53,17 +57,36 @@ pub fn start(
         verdicts: Verdicts::new(board.clone()),
         board,
         pods: Pods::default(),
+        serving: Serving::default(),
     };
     let publisher = Publisher::new();
     let (view, synced) = wiring.supply(publisher.clone(), tasks)?;
     let (server, activities) = Server::new(publisher, ServerConfig::default());
     wiring.status(activities, tasks);
-    let bundle = wiring.controller(view.clone(), tasks);
+    let bundle = wiring.controller(view.clone(), synced.clone(), tasks);
     let (identified, identity) = watch::channel(None);
+    if let Some((door, configuration)) = door {
+        let known = Pools::new(
+            view.clone(),
+            synced.clone(),
+            Settings {
+                image: context.proxy_image.clone(),
+                operator: context.discovery_address.clone(),
+            },
+        );
+        wiring.webhook(
+            (door, configuration),
+            known,
+            identity.clone(),
+            bundle.subscribe(),
+            tasks,
+        );
+    }
     let stream = Stream {
         context: context.clone(),
         options: identities,
         pods: wiring.pods.clone(),
+        view: view.clone(),
         synced: synced.clone(),
         listen: args.discovery_listen,
         server: server.clone(),
@@ -133,6 +156,12 @@ impl Wiring<'_> {
         let watching = watches::spawn(self.context, &watched, &sender, tasks);
         let wants = Wants::default();
         let index = Index::new(self.pods.clone(), wants.clone()).map_err(Error)?;
+        let passing = self.serving.clone().pass_on(sender.clone());
+        let cancelled = tasks.cancelled();
+        tasks.spawn("serving", async move {
+            cancelled.run_until_cancelled(passing).await;
+            Ok::<_, String>(())
+        });
         let fetching = fetch::run(self.context.client.clone(), wants, sender);
         let cancelled = tasks.cancelled();
         tasks.spawn("secrets", async move {
@@ -164,12 +193,54 @@ impl Wiring<'_> {
             board: self.board.clone(),
             activities,
             counters,
+            serving: self.serving.clone(),
         };
         tasks.spawn("status", status::run(parts, tasks.cancelled()));
     }
 
-    /// Hands back where the CA bundle is to be told.
-    fn controller(&self, view: View, tasks: &mut Tasks) -> watch::Sender<Option<Arc<str>>> {
+    /// Every replica answers; the leader tells the API server whom to trust.
+    fn webhook(
+        &self,
+        (door, configuration): (Door, String),
+        known: Pools,
+        identified: watch::Receiver<Option<Arc<Identity>>>,
+        bundle: watch::Receiver<Option<Arc<str>>>,
+        tasks: &mut Tasks,
+    ) {
+        let metrics = webhook::Metrics::new();
+        self.metrics.add(|registry| metrics.register(registry));
+        let trust = Trust {
+            client: self.context.client.clone(),
+            leadership: self.context.leadership.clone(),
+            configuration,
+            bundle,
+            metrics: metrics.clone(),
+        };
+        let served = Served {
+            known,
+            identified,
+            metrics,
+        };
+        tasks.spawn("webhook", door.serve(served, tasks.cancelled()));
+        let leadership = self.context.leadership.clone();
+        let keeping = terms(leadership, Role::Leader, tasks.cancelled(), move |term| {
+            let trust = trust.clone();
+            async move {
+                webhook::keep(trust, term.clone()).await;
+                Ok::<_, String>(())
+            }
+        });
+        tasks.spawn("webhook's CA bundle", keeping);
+    }
+
+    /// Hands back where the CA bundle is to be told. Workloads are looked at once everything has been seen: its hundreds of
+    /// requests would keep the API server from telling what proxies wait for.
+    fn controller(
+        &self,
+        view: View,
+        synced: watch::Receiver<bool>,
+        tasks: &mut Tasks,
+    ) -> watch::Sender<Option<Arc<str>>> {
         let (bundle, ca_bundle) = watch::channel(None);
         let counters = controller::Counters::default();
         self.metrics.add(|registry| counters.register(registry));
@@ -182,7 +253,15 @@ impl Wiring<'_> {
         };
         let leadership = self.context.leadership.clone();
         let leading = terms(leadership, Role::Leader, tasks.cancelled(), move |term| {
-            controller::run(parts.clone(), term)
+            let (parts, mut synced) = (parts.clone(), synced.clone());
+            async move {
+                let seen = async { synced.wait_for(|synced| *synced).await.is_ok() };
+                match term.run_until_cancelled(seen).await {
+                    Some(true) => controller::run(parts, term.clone()).await,
+                    // the term, or the process, ends
+                    Some(false) | None => Ok(()),
+                }
+            }
         });
         tasks.spawn("controller", leading);
         bundle

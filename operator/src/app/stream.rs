@@ -15,10 +15,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
-use crate::identity::{Identity, Options, PodAnswer, PodFacts, PodLookup};
+use crate::identity::{Identity, Options, PodAnswer, PodFacts, PodLookup, membership};
 use crate::lease::{Leadership, Role, terms};
 use crate::metrics::Page;
 use crate::pods::Pods;
+use crate::supply::View;
 
 /// Identities need the API server once, at the start: how long to wait before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
@@ -46,6 +47,8 @@ pub struct Stream {
     pub options: Options,
     /// The pods of pools.
     pub pods: Pods,
+    /// The pools.
+    pub view: View,
     /// Whether everything has been seen and published.
     pub synced: watch::Receiver<bool>,
     /// Where the port is.
@@ -89,7 +92,7 @@ impl Stream {
     /// The API server is asked until it answers.
     async fn identify(&self) -> Arc<Identity> {
         loop {
-            let lookup = lookup(self.pods.clone(), self.synced.clone());
+            let lookup = lookup(self.pods.clone(), self.view.clone(), self.synced.clone());
             match Identity::load_or_create(self.context.client.clone(), self.options.clone(), lookup).await {
                 Ok(identity) => {
                     let identity = Arc::new(identity);
@@ -170,11 +173,11 @@ async fn stood_in_for_long(mut leadership: Leadership) {
 }
 
 /// What identities ask of the watch.
-fn lookup(pods: Pods, synced: watch::Receiver<bool>) -> PodLookup {
+fn lookup(pods: Pods, view: View, synced: watch::Receiver<bool>) -> PodLookup {
     Arc::new(move |namespace, name| match pods.get(namespace, name) {
         Some(member) => PodAnswer::Present(PodFacts {
+            membership: membership(&member, view.pool(&member.pool).as_deref()),
             uid: member.uid,
-            pool: Some(member.pool.name),
             terminating: member.terminating,
         }),
         None if *synced.borrow() => PodAnswer::Absent,

@@ -8,13 +8,15 @@ use switchyard_crds::{ProxyChain, ProxyChainSpec};
 use switchyard_snapshot::{Balance, Chain, ChainId, HeaderChanges, HeaderField, HeaderRules};
 
 use super::faults::Faults;
+use super::group::Groups;
 use super::tls::Vault;
-use super::{FieldPath, ObjectKey, Resources, backend, failover, health};
+use super::{FieldPath, ObjectKey, Resources, backend, failover, health, redirect};
 
 /// The chain, but for the listener that it hangs on, which is left empty here.
 pub fn compile(
     key: &ObjectKey,
     object: &ProxyChain,
+    groups: &Groups,
     resources: &Resources,
     faults: &mut Faults<'_>,
 ) -> Chain {
@@ -39,9 +41,9 @@ pub fn compile(
         connect,
         failover,
         schedule,
-        group: _, // as priority and redirect: `supported::NOT_BUILT_OF_CHAINS`
-        priority: _,
-        redirect: _,
+        group,
+        priority: _, // `group`
+        redirect,
         drain_vanished,
         headers,
         suspend,
@@ -49,7 +51,7 @@ pub fn compile(
     } = &object.spec;
     let backends_path = path.key("backends");
     let compiled_backends = match remote {
-        // It is refused, and a remote chain has no backends.
+        // It is only a place in its group: `group`.
         Some(_) => Vec::new(),
         None => backend::compile_all(backends, &backends_path, lookup, faults),
     };
@@ -59,23 +61,20 @@ pub fn compile(
             "Scheduled needs a schedule: add spec.schedule",
         );
     }
+    let id = ChainId {
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+    };
+    let of_group = |name: &String| groups.schedule(&key.namespace, name).is_some();
+    let scheduled = schedule.is_some() || group.as_ref().is_some_and(of_group);
     Chain {
-        id: ChainId {
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
-        },
         generation: object.metadata.generation.unwrap_or_default(),
         listener: String::new(),
         hostnames: compile_hostnames(hostnames),
         server_first: *server_first,
         backends: compiled_backends,
         resolution: backend::compile_resolution(resolution, &path.key("resolution"), faults),
-        balance: match balance {
-            BalanceSpec::RoundRobin => Balance::RoundRobin,
-            BalanceSpec::LeastConnections => Balance::LeastConnections,
-            BalanceSpec::Random => Balance::Random,
-            BalanceSpec::SourceHash => Balance::SourceHash,
-        },
+        balance: compile_balance(*balance),
         slow_start: slow_start.get(),
         health: health::compile(health, &path.key("health"), faults),
         connect: backend::compile_connect(connect, &path.key("connect"), faults),
@@ -86,6 +85,18 @@ pub fn compile(
         drain_vanished: drain_vanished.as_ref().map(|DrainVanished { after }| after.get()),
         suspend: *suspend,
         headers: headers.as_ref().map(compile_headers).unwrap_or_default(),
+        group: group.as_ref().and_then(|name| groups.of(&id, name, faults)),
+        redirect: redirect::compile(redirect, scheduled, &path.key("redirect"), faults),
+        id,
+    }
+}
+
+fn compile_balance(spec: BalanceSpec) -> Balance {
+    match spec {
+        BalanceSpec::RoundRobin => Balance::RoundRobin,
+        BalanceSpec::LeastConnections => Balance::LeastConnections,
+        BalanceSpec::Random => Balance::Random,
+        BalanceSpec::SourceHash => Balance::SourceHash,
     }
 }
 

@@ -24,15 +24,7 @@ pub fn compile(spec: &Spec, path: &FieldPath, faults: &mut Faults<'_>) -> Health
             faults.invalid(path.key(field), "must be above zero");
         }
     }
-    let path = path.key("monitors");
-    let each = |(i, spec): (usize, &MonitorSpec)| {
-        let monitor = compile_monitor(spec);
-        if monitor.is_none() {
-            faults.invalid(path.index(i), "must have exactly one of tcp, http, tls and grpc");
-        }
-        monitor
-    };
-    let mut compiled: Vec<Monitor> = monitors.iter().enumerate().filter_map(each).collect();
+    let mut compiled = compile_monitors(monitors, &path.key("monitors"), faults);
     if monitors.is_empty() {
         compiled.push(Monitor::Tcp {
             port: None,
@@ -55,6 +47,18 @@ pub fn compile(spec: &Spec, path: &FieldPath, faults: &mut Faults<'_>) -> Health
             eject_for: eject_for.get(),
         }),
     }
+}
+
+/// `path` is where the list stands.
+pub fn compile_monitors(monitors: &[MonitorSpec], path: &FieldPath, faults: &mut Faults<'_>) -> Vec<Monitor> {
+    let each = |(i, spec): (usize, &MonitorSpec)| {
+        let monitor = compile_monitor(spec);
+        if monitor.is_none() {
+            faults.invalid(path.index(i), "must have exactly one of tcp, http, tls and grpc");
+        }
+        monitor
+    };
+    monitors.iter().enumerate().filter_map(each).collect()
 }
 
 fn compile_monitor(spec: &MonitorSpec) -> Option<Monitor> {

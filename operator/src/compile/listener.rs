@@ -1,7 +1,9 @@
 //! One listener of a pool: from the user's fields to what the proxy binds.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use switchyard_crds::proxypool::{
-    Http, Listener as Spec, ListenerProtocol, ListenerTls as TlsSpec, ProxyProtocolIn, TlsMode,
+    Http, Listener as Spec, ListenerProtocol, ListenerTls as TlsSpec, Percent, ProxyProtocolIn, TlsMode,
 };
 use switchyard_snapshot::{AcceptProxy, HttpLimits, Listener, ListenerTls, Protocol};
 
@@ -21,6 +23,10 @@ pub struct Surroundings<'a> {
     pub vault: Vault<'a>,
     /// Where the pool takes https.
     pub https_port: u16,
+    /// How many of its clients may be guests.
+    pub guests: Percent,
+    /// It runs beside its only client, in somebody else's pod.
+    pub sidecar: bool,
 }
 
 /// The listener, if this version can run it; `path` is where it stands.
@@ -35,7 +41,7 @@ pub fn compile(
         port,
         addresses,
         bind_port: _,   // Spec::bind_port, and `ports`
-        direct_port: _, // `ports`; nothing binds it until there are redirects
+        direct_port: _, // Spec::direct_port, and `ports`
         protocol,
         tls,
         https_redirect,
@@ -53,6 +59,8 @@ pub fn compile(
         profile,
         vault,
         https_port,
+        guests,
+        sidecar,
     } = surroundings;
     // Of a protocol that is not built nothing else is said: nobody knows yet what else it takes.
     let protocol = supported_protocol(*protocol, path, faults)?;
@@ -61,17 +69,7 @@ pub fn compile(
             "only an HTTP listener can redirect to https: remove httpsRedirect, or set protocol to HTTP";
         faults.invalid(path.key("httpsRedirect"), words);
     }
-    let accept_proxy = match proxy_protocol {
-        ProxyProtocolIn::None => AcceptProxy::None,
-        ProxyProtocolIn::Accept => AcceptProxy::Accept,
-        ProxyProtocolIn::Require => AcceptProxy::Require,
-    };
-    if accept_proxy != AcceptProxy::None && trusted_sources.is_empty() {
-        faults.invalid(
-            path.key("trustedSources"),
-            "must be given with proxyProtocol: name the networks whose headers count",
-        );
-    }
+    let accept_proxy = accepted(*proxy_protocol, trusted_sources, path, faults);
     let networks = |faults: &mut Faults<'_>, field: &str, texts: &[String]| {
         let networks: Vec<ipnet::IpNet> = faults.parse_all(
             &path.key(field),
@@ -86,7 +84,14 @@ pub fn compile(
             Profile::Cluster => spec.bind_port(),
             Profile::Standalone => *port,
         },
-        addresses: faults.parse_all(&path.key("addresses"), addresses, "IP address"),
+        addresses: if sidecar {
+            beside(spec, path, faults)
+        } else {
+            faults.parse_all(&path.key("addresses"), addresses, "IP address")
+        },
+        // nobody is ever sent to a sidecar
+        direct_port: spec.direct_port().filter(|_| !sidecar),
+        max_guests: if sidecar { 0 } else { guests.of(*max_connections) },
         protocol,
         accept_proxy,
         trusted_sources: networks(faults, "trustedSources", trusted_sources),
@@ -100,6 +105,51 @@ pub fn compile(
         http: http_limits(http.as_ref(), protocol, path, faults),
     };
     (!faults.concern(path)).then_some(listener)
+}
+
+/// Where a sidecar listens: to its own pod, and to nobody else.
+fn beside(spec: &Spec, path: &FieldPath, faults: &mut Faults<'_>) -> Vec<IpAddr> {
+    if spec.bind_port() < 1024 {
+        let words = format!(
+            "a sidecar has no privilege by which it could bind {}: choose a bindPort of 1024 or more",
+            spec.bind_port()
+        );
+        faults.invalid(path.key("bindPort"), words);
+    }
+    let path = path.key("addresses");
+    let mut addresses: Vec<IpAddr> = faults.parse_all(&path, &spec.addresses, "IP address");
+    if let Some(outside) = addresses.iter().find(|address| !address.is_loopback()) {
+        let words = format!(
+            "a sidecar listens to its own pod alone, and {outside} is reached by others: remove addresses, or name addresses of \
+             127.0.0.0/8 or ::1"
+        );
+        faults.invalid(path, words);
+    }
+    if addresses.is_empty() {
+        addresses.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    addresses
+}
+
+/// Whether clients lead with a PROXY header.
+fn accepted(
+    spec: ProxyProtocolIn,
+    trusted_sources: &[String],
+    path: &FieldPath,
+    faults: &mut Faults<'_>,
+) -> AcceptProxy {
+    let accept_proxy = match spec {
+        ProxyProtocolIn::None => AcceptProxy::None,
+        ProxyProtocolIn::Accept => AcceptProxy::Accept,
+        ProxyProtocolIn::Require => AcceptProxy::Require,
+    };
+    if accept_proxy != AcceptProxy::None && trusted_sources.is_empty() {
+        faults.invalid(
+            path.key("trustedSources"),
+            "must be given with proxyProtocol: name the networks whose headers count",
+        );
+    }
+    accept_proxy
 }
 
 fn supported_protocol(spec: ListenerProtocol, path: &FieldPath, faults: &mut Faults<'_>) -> Option<Protocol> {

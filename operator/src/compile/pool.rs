@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use switchyard_crds::proxypool::{Affinity as AffinitySpec, AffinityBy, Drain, Snat};
+use switchyard_crds::proxypool::{Affinity as AffinitySpec, AffinityBy, Drain, Snat, WorkloadKind};
 use switchyard_crds::{Kind, ProxyPoolSpec};
-use switchyard_snapshot::{Affinity, Listener, Pool, PoolId};
+use switchyard_snapshot::{Affinity, Listener, PeerPool, Pool, PoolId};
 
 use super::faults::Faults;
 use super::tls::Vault;
-use super::{FieldPath, ObjectKey, Profile, Refusal, Resources, access, by_age, listener, ports};
-use crate::secrets::Secrets;
+use super::{FieldPath, ObjectKey, Profile, Refusal, Resources, access, by_age, listener, peers, ports};
 
 /// A pool on which chains can be hung.
 pub struct CompiledPool {
@@ -17,6 +16,8 @@ pub struct CompiledPool {
     pub pool: Pool,
     /// For each listener of the spec, by name: what the proxy binds, or none where it is refused.
     pub listeners: BTreeMap<String, Option<Listener>>,
+    /// What others see of it.
+    pub peer: PeerPool,
 }
 
 /// Every pool; none where it is refused as a whole, so that its chains can be told so.
@@ -29,7 +30,7 @@ pub fn compile_pools(resources: &Resources, profile: Profile, refused: &mut Vec<
     let mut pools = Pools::new();
     for (key, given) in oldest_first {
         let mut faults = Faults::of(key.clone(), &given.written);
-        let compiled = compile_pool(&key, &given.object.spec, profile, &resources.secrets, &mut faults);
+        let compiled = compile_pool(&key, &given.object.spec, profile, resources, &mut faults);
         let conflict = conflicts.get(&key);
         refused.extend(faults.into_refusals());
         refused.extend(conflict.cloned());
@@ -46,34 +47,40 @@ fn compile_pool(
     key: &ObjectKey,
     spec: &ProxyPoolSpec,
     profile: Profile,
-    secrets: &Secrets,
+    resources: &Resources,
     faults: &mut Faults<'_>,
 ) -> Option<CompiledPool> {
     let vault = Vault {
         namespace: &key.namespace,
-        secrets,
+        secrets: &resources.secrets,
+    };
+    let id = PoolId {
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
     };
     let https_port = listener::https_port(&spec.listeners);
     let path = FieldPath::spec();
     let ProxyPoolSpec {
         site,
         replicas: _,       // how many proxies run this, not what they run
-        workload: _,       // `supported::CLUSTER_ONLY`
+        workload,          // `supported::CLUSTER_ONLY`, but for its kind
         access_point: _,   // `access`; `supported::CLUSTER_ONLY`
-        direct_address: _, // `supported::CLUSTER_ONLY`
+        direct_address: _, // `peers`
         listeners,
         affinity,
-        dns: _, // as guests and peers: `supported::NOT_BUILT_OF_POOLS`
+        dns: _, // `supported::NOT_BUILT_OF_POOLS`
         snat: Snat { addresses: snat },
-        guests: _,
-        peers: _,
+        guests,
+        peers: _, // `peers`
         drain: Drain {
             timeout: drain_timeout,
         },
     } = spec;
     let snat = faults.parse_all(&path.key("snat").key("addresses"), snat, "IP address");
     let path = path.key("listeners");
-    ports::check(listeners, &path, profile, faults);
+    // Standalone there are no pods to be beside.
+    let sidecar = profile == Profile::Cluster && workload.kind == WorkloadKind::Sidecar;
+    ports::check(listeners, &path, (profile, sidecar), faults);
     let mut compiled = BTreeMap::new();
     for (i, spec) in listeners.iter().enumerate() {
         let path = path.index(i);
@@ -86,16 +93,14 @@ fn compile_pool(
             profile,
             vault,
             https_port,
+            guests: guests.max,
+            sidecar,
         };
         let listener = listener::compile(spec, &path, surroundings, faults);
         compiled.insert(spec.name.clone(), listener);
     }
     let terminates = compiled.values().flatten().any(|listener| listener.tls.is_some());
-    let ticket_keys = if terminates {
-        vault.ticket_keys(&key.name, faults)
-    } else {
-        Vec::new()
-    };
+    let ticket_keys = terminates.then(|| vault.ticket_keys(&key.name, faults));
     let pool = Pool {
         namespace: key.namespace.clone(),
         name: key.name.clone(),
@@ -103,12 +108,16 @@ fn compile_pool(
         snat,
         affinity: affinity.as_ref().map(compile_affinity),
         drain_timeout: drain_timeout.get(),
-        ticket_keys,
+        ticket_keys: ticket_keys.unwrap_or_default(),
+        gossip: peers::gossip(spec, profile, vault, faults),
+        relay_keys: peers::relay_keys(spec, vault, faults),
     };
+    let peer = peers::peer_pool(&id, spec, profile, resources, faults);
     let usable = !faults.concern_more_than(&path);
     usable.then_some(CompiledPool {
         pool,
         listeners: compiled,
+        peer,
     })
 }
 

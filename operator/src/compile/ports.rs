@@ -14,6 +14,9 @@ const OURS: [(u16, &str); 3] = [
     (15353, "the agent's DNS"),
 ];
 
+/// Where guests come.
+const DIRECT_PORT: &str = "directPort";
+
 /// One port that a listener wants.
 struct Claim<'a> {
     listener: &'a str,
@@ -25,18 +28,28 @@ struct Claim<'a> {
 }
 
 /// Checks every listener against those before it; `path` is where the list stands.
-pub fn check(listeners: &[Spec], path: &FieldPath, profile: Profile, faults: &mut Faults<'_>) {
+///
+/// A sidecar has no ports for guests.
+pub fn check(
+    listeners: &[Spec],
+    path: &FieldPath,
+    (profile, sidecar): (Profile, bool),
+    faults: &mut Faults<'_>,
+) {
     let mut held: Vec<Claim<'_>> = Vec::new();
     for (i, listener) in listeners.iter().enumerate() {
         let path = path.index(i);
-        if listener.direct_port().is_none() && profile == Profile::Cluster {
+        if listener.direct_port().is_none() && profile == Profile::Cluster && !sidecar {
             let words = format!(
                 "must be given: its default, {} + 10000, is above 65535",
                 listener.bind_port()
             );
             faults.invalid(path.key("directPort"), words);
         }
-        let claims: Vec<Claim<'_>> = claims(listener, &path, profile).collect();
+        let claims = claims(listener, &path, profile);
+        let claims: Vec<Claim<'_>> = claims
+            .filter(|claim| !sidecar || claim.role != DIRECT_PORT)
+            .collect();
         for (n, claim) in claims.iter().enumerate() {
             if let Some((port, what)) = OURS.iter().find(|(port, _)| *port == claim.port) {
                 faults.invalid(
@@ -80,7 +93,7 @@ fn claims<'a>(spec: &'a Spec, path: &FieldPath, profile: Profile) -> impl Iterat
     };
     let port = (!cluster).then(|| claim("port", spec.port, true));
     let bind_port = bind_port.map(|port| claim("bindPort", port, spec.bind_port.is_some()));
-    let direct_port = direct_port.map(|port| claim("directPort", port, spec.direct_port.is_some()));
+    let direct_port = direct_port.map(|port| claim(DIRECT_PORT, port, spec.direct_port.is_some()));
     port.into_iter().chain(bind_port).chain(direct_port)
 }
 

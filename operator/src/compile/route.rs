@@ -8,38 +8,50 @@ use std::collections::BTreeMap;
 
 use switchyard_crds::proxychain::{BackendProtocol, PoolRef};
 use switchyard_crds::{Kind, ProxyChain, ProxyChainSpec, Reason};
-use switchyard_snapshot::{Chain, ChainId, Listener, PoolId, Protocol, Snapshot};
+use switchyard_snapshot::{Chain, ChainId, Listener, PeerPool, PoolId, Protocol, Snapshot};
 
 use super::faults::Faults;
+use super::group::{self, Groups};
 use super::pool::{CompiledPool, Pools};
-use super::{FieldPath, Given, ObjectKey, Refusal, Resources, by_age, chain};
+use super::{FieldPath, Given, ObjectKey, Refusal, Resources, by_age, chain, redirect};
 
 /// Names taken so far: by pool, listener and name; the empty name is the listener's default.
 type Taken = BTreeMap<(PoolId, String, String), ChainId>;
 
 /// One snapshot per pool that is used, with the chains that can be hung on it.
-pub fn attach(pools: Pools, resources: &Resources, refused: &mut Vec<Refusal>) -> BTreeMap<PoolId, Snapshot> {
+pub fn attach(
+    pools: Pools,
+    groups: &Groups,
+    resources: &Resources,
+    refused: &mut Vec<Refusal>,
+) -> BTreeMap<PoolId, Snapshot> {
     let mut taken = Taken::new();
     let mut chains: BTreeMap<PoolId, Vec<Chain>> = BTreeMap::new();
     for (key, given) in by_age(Kind::ProxyChain, &resources.chains, refused) {
         let mut faults = Faults::of(key.clone(), &given.written);
-        if let Some((pool, chain)) = attach_one(&key, given, &pools, resources, &mut taken, &mut faults) {
+        if let Some((pool, chain)) =
+            attach_one(&key, given, (&pools, groups), resources, &mut taken, &mut faults)
+        {
             chains.entry(pool).or_default().push(chain);
         }
         refused.extend(faults.into_refusals());
     }
+    let peers: BTreeMap<PoolId, PeerPool> = pools
+        .iter()
+        .filter_map(|(id, pool)| Some((id.clone(), pool.as_ref()?.peer.clone())))
+        .collect();
     let snapshot = |(key, pool): (PoolId, Option<CompiledPool>)| {
-        let CompiledPool { pool, listeners } = pool?;
+        let CompiledPool { pool, listeners, .. } = pool?;
         let mut chains = chains.remove(&key).unwrap_or_default();
         chains.sort_by(|one, other| one.id.cmp(&other.id));
-        Some((
-            key,
-            Snapshot {
-                pool,
-                listeners: listeners.into_values().flatten().collect(),
-                chains,
-            },
-        ))
+        let mut snapshot = Snapshot {
+            pool,
+            listeners: listeners.into_values().flatten().collect(),
+            chains,
+            peers: Vec::new(),
+        };
+        group::introduce(&mut snapshot, &peers);
+        Some((key, snapshot))
     };
     pools.into_iter().filter_map(snapshot).collect()
 }
@@ -47,19 +59,20 @@ pub fn attach(pools: Pools, resources: &Resources, refused: &mut Vec<Refusal>) -
 fn attach_one(
     key: &ObjectKey,
     given: &Given<ProxyChain>,
-    pools: &Pools,
+    (pools, groups): (&Pools, &Groups),
     resources: &Resources,
     taken: &mut Taken,
     faults: &mut Faults<'_>,
 ) -> Option<(PoolId, Chain)> {
     let spec = &given.object.spec;
-    let mut chain = chain::compile(key, &given.object, resources, faults);
+    let mut chain = chain::compile(key, &given.object, groups, resources, faults);
     let Some(pool_ref) = &spec.pool_ref else {
-        if spec.remote.is_none() {
-            faults.invalid(
+        match &spec.remote {
+            None => faults.invalid(
                 FieldPath::spec(),
                 "poolRef must be given: name the pool whose clients come here",
-            );
+            ),
+            Some(remote) => drop(redirect::remote(remote, &FieldPath::spec().key("remote"), faults)),
         }
         return None;
     };
@@ -141,6 +154,7 @@ fn fits(spec: &ProxyChainSpec, chain: &Chain, listener: &Listener, faults: &mut 
     ) {
         reads_no_requests(spec, listener, faults);
     }
+    redirect::fits(&spec.redirect.dialects, listener.protocol, &listener.name, faults);
     if chain.server_first && !chain.hostnames.is_empty() {
         let words =
             "needs the listener's default chain, since a silent client names nobody: leave hostnames out";
@@ -169,7 +183,7 @@ fn reads_no_requests(spec: &ProxyChainSpec, listener: &Listener, faults: &mut Fa
     }
 }
 
-fn protocol_name(protocol: Protocol) -> &'static str {
+pub(super) fn protocol_name(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "TCP",
         Protocol::Tls => "TLS",

@@ -9,29 +9,17 @@ use switchyard_crds::{Kind, ProxyPool};
 use super::{FieldPath, Fields, Given, Note, ObjectKey, Resources};
 
 /// Fields below `spec` that this version cannot act on; `[]` stands for every item of a list.
-const NOT_BUILT_OF_POOLS: [&str; 4] = ["dns", "guests", "peers", "listeners[].forward"];
+const NOT_BUILT_OF_POOLS: [&str; 2] = ["dns", "listeners[].forward"];
 
 /// The same for chains.
-const NOT_BUILT_OF_CHAINS: [&str; 5] = ["group", "priority", "redirect", "remote", "backends[].dialIn"];
+const NOT_BUILT_OF_CHAINS: [&str; 1] = ["backends[].dialIn"];
 
 /// Fields of pools that are about the cluster, and why they have no effect without one.
-const CLUSTER_ONLY: [(&str, &str); 5] = [
+const CLUSTER_ONLY: [(&str, &str); 2] = [
     ("workload", "it describes the pods of a cluster"),
-    (
-        "accessPoint",
-        "it describes the Service of a cluster; standalone, clients are given the machine's own address",
-    ),
-    (
-        "directAddress",
-        "it tells clients of a cluster how to reach one proxy; nobody is redirected here",
-    ),
     (
         "listeners[].bindPort",
         "pods bind it; a standalone proxy binds port",
-    ),
-    (
-        "listeners[].directPort",
-        "guests arrive there; nobody is redirected here",
     ),
 ];
 

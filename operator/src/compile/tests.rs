@@ -1,6 +1,8 @@
 #![allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
 
+mod group;
 mod properties;
+mod sidecar;
 mod tls;
 
 use serde_json::{Value, json};
@@ -138,16 +140,7 @@ fn what_is_about_the_cluster_is_said_to_have_no_effect_and_only_standalone() {
     let resources = resources(include_str!("../../testdata/api.yaml"));
     let notes = compile(&resources, Profile::Standalone).notes;
     let fields: Vec<String> = notes.iter().map(|note| note.field.to_string()).collect();
-    assert_eq!(
-        fields,
-        [
-            "spec.accessPoint",
-            "spec.directAddress",
-            "spec.listeners[0].bindPort",
-            "spec.listeners[0].directPort",
-            "spec.workload",
-        ]
-    );
+    assert_eq!(fields, ["spec.listeners[0].bindPort", "spec.workload",]);
     assert_eq!(compile(&resources, Profile::Cluster).notes, []);
 }
 
@@ -189,18 +182,6 @@ fn what_is_not_built_yet_is_refused_by_name() {
         ),
         (listener(json!({"forward": {}})), "spec.listeners[0].forward"),
         (of_pool("dns", json!({"ttl": "1s"})), "spec.dns"),
-        (of_pool("guests", json!({"max": "50%"})), "spec.guests"),
-        (of_pool("peers", json!({"port": 17946})), "spec.peers"),
-        (to_dmz("c", json!({"group": "g"})), "spec.group"),
-        (to_dmz("c", json!({"priority": 0})), "spec.priority"),
-        (
-            to_dmz("c", json!({"redirect": {"dialects": []}})),
-            "spec.redirect",
-        ),
-        (
-            chain("c", json!({"remote": {"addresses": ["dr.example.com:1"]}})),
-            "spec.remote",
-        ),
         (
             backend(json!({"service": {"name": "s", "port": 1}})),
             "spec.backends[0].service",
@@ -332,7 +313,10 @@ fn of_chains_that_want_the_same_name_the_oldest_gets_it() {
 fn a_chain_that_is_refused_holds_no_name() {
     let compiled = compiled(&[
         dmz(json!([{"name": "a", "port": 81}])),
-        to_dmz("first", json!({"hostnames": ["a.example"], "group": "g"})),
+        to_dmz(
+            "first",
+            json!({"hostnames": ["a.example"], "failover": {"active": "nobody"}}),
+        ),
         to_dmz("second", json!({"hostnames": ["a.example"]})),
     ]);
     assert_eq!(refused(&compiled).len(), 1);

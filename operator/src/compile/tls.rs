@@ -7,11 +7,11 @@
 use switchyard_crds::proxychain::BackendTls as BackendSpec;
 use switchyard_crds::proxypool::{ListenerTls as ListenerSpec, TlsVersion as VersionSpec};
 use switchyard_crds::{Reason, SecretRef};
-use switchyard_snapshot::{BackendTls, Certificate, ListenerTls, Protocol, TicketKey, TlsVersion};
+use switchyard_snapshot::{BackendTls, Certificate, GossipKey, ListenerTls, Protocol, TicketKey, TlsVersion};
 
 use super::FieldPath;
 use super::faults::Faults;
-use crate::secrets::{Flaw, Known, Secret, SecretId, Secrets, ticket_keys_of};
+use crate::secrets::{Flaw, GOSSIP_KEYS, Known, Secret, SecretId, Secrets, ticket_keys_of};
 
 /// What is offered where requests are read, unless the user says otherwise.
 const HTTP_ALPN: [&str; 2] = ["h2", "http/1.1"];
@@ -83,6 +83,28 @@ impl<'a> Vault<'a> {
 
     fn ca(self, reference: &SecretRef, path: &FieldPath, faults: &mut Faults<'_>) -> Option<String> {
         self.read(reference, path, Secret::ca, faults)
+    }
+
+    /// The keys of gossip: those that the pool names, else the namespace's; none where there is no such Secret (yet).
+    pub fn gossip_keys(
+        self,
+        reference: Option<&SecretRef>,
+        path: &FieldPath,
+        faults: &mut Faults<'_>,
+    ) -> Vec<GossipKey> {
+        if let Some(reference) = reference {
+            let keys = self.read(reference, path, Secret::gossip_keys, faults);
+            return keys.unwrap_or_default();
+        }
+        let Some(Known::There(secret)) = self.find(GOSSIP_KEYS) else {
+            return Vec::new();
+        };
+        secret.gossip_keys().unwrap_or_else(|flaw| {
+            let path = FieldPath::spec().key("peers");
+            let words = format!("Secret {GOSSIP_KEYS} {flaw}");
+            faults.unresolved(path, Reason::InvalidSecretRef, words);
+            Vec::new()
+        })
     }
 
     /// The keys of the pool's tickets; none where there is no such Secret (yet): each process makes its own.

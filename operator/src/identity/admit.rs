@@ -4,7 +4,7 @@
 use switchyard_discovery::peer::PeerIdentity;
 use switchyard_snapshot::PoolId;
 
-use super::pods::PodAnswer;
+use super::pods::{Membership, PodAnswer};
 use super::refusal::Refusal;
 use super::token::BoundPod;
 
@@ -50,8 +50,18 @@ pub(super) fn admit(proof: &Proof, answer: PodAnswer, asked: &PeerIdentity) -> R
             if facts.terminating && matches!(proof, Proof::Token(_)) {
                 return Err(Refusal::Terminating { namespace, pod });
             }
-            let Some(name) = facts.pool else {
-                return Err(Refusal::NoPool { namespace, pod });
+            let name = match facts.membership {
+                Membership::Member(name) => name,
+                // whoever had it before may have lost its pool to an operator that cannot read it
+                Membership::NotThere(name) if matches!(proof, Proof::Certificate(_)) => name,
+                Membership::NotThere(name) => {
+                    let pool = PoolId { namespace, name };
+                    return Err(Refusal::UnknownPool { pod, pool });
+                }
+                Membership::Stranger { pool: name, why } => {
+                    let pool = PoolId { namespace, name };
+                    return Err(Refusal::Stranger { pod, pool, why });
+                }
             };
             PeerIdentity {
                 pool: PoolId { namespace, name },

@@ -16,13 +16,29 @@ pub enum PodAnswer {
     Present(PodFacts),
 }
 
+/// Whose a pod is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// Of the pool with this name.
+    Member(String),
+    /// Its label names a pool that is not there, or not yet.
+    NotThere(String),
+    /// Its label names a pool that it does not belong to.
+    Stranger {
+        /// The name.
+        pool: String,
+        /// In words.
+        why: String,
+    },
+}
+
 /// What of a pod decides whose configuration it gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFacts {
     /// `metadata.uid`.
     pub uid: String,
-    /// The label `switchyard.dev/pool`.
-    pub pool: Option<String>,
+    /// Whose it is.
+    pub membership: Membership,
     /// It has a `metadata.deletionTimestamp`.
     pub terminating: bool,
 }

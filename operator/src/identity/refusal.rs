@@ -71,13 +71,23 @@ pub enum Refusal {
         /// Its name.
         pod: String,
     },
-    /// The pod is nobody's.
-    #[error("pod {namespace}/{pod} belongs to no pool (label switchyard.dev/pool)")]
-    NoPool {
-        /// Of the pod.
-        namespace: String,
+    /// The pool is not there, or not known yet.
+    #[error("pod {pod} is labelled as one of pool {pool}, which is not there; try again")]
+    UnknownPool {
         /// Its name.
         pod: String,
+        /// What its label names.
+        pool: PoolId,
+    },
+    /// Only a label says that the pod belongs to the pool.
+    #[error("pod {pod} is labelled as one of pool {pool}, and is none: {why}")]
+    Stranger {
+        /// Its name.
+        pod: String,
+        /// What its label names.
+        pool: PoolId,
+        /// What is missing.
+        why: String,
     },
     /// The pod is another pool's.
     #[error("pod {pod} belongs to pool {is}, not to {asked}")]
@@ -126,7 +136,8 @@ impl Refusal {
             Self::UnknownPod { .. } => "UnknownPod",
             Self::OtherUid { .. } => "OtherUid",
             Self::Terminating { .. } => "Terminating",
-            Self::NoPool { .. } => "NoPool",
+            Self::UnknownPool { .. } => "UnknownPool",
+            Self::Stranger { .. } => "Stranger",
             Self::OtherPool { .. } => "OtherPool",
             Self::OtherIdentity { .. } => "OtherIdentity",
             Self::Request(_) => "Request",
@@ -152,11 +163,11 @@ impl Refusal {
             Self::UnknownPod { .. }
             | Self::OtherUid { .. }
             | Self::Terminating { .. }
-            | Self::NoPool { .. }
+            | Self::Stranger { .. }
             | Self::OtherPool { .. }
             | Self::OtherIdentity { .. } => Code::PermissionDenied,
             Self::Request(_) => Code::InvalidArgument,
-            Self::NotReady(_) => Code::Unavailable,
+            Self::UnknownPool { .. } | Self::NotReady(_) => Code::Unavailable,
             Self::CannotSign(_) => Code::Internal,
         }
     }

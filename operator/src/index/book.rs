@@ -7,11 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use switchyard_crds::proxypool::{ListenerTls, TlsMode};
+use switchyard_crds::proxypool::{ListenerTls, TlsMode, WorkloadKind};
 use switchyard_crds::{ProxyChain, ProxyPool, SecretRef};
 
 use crate::compile::ObjectKey;
-use crate::secrets::{Fetched, Known, SecretId, Secrets, Wants, ticket_keys_of};
+use crate::secrets::{Fetched, GOSSIP_KEYS, Known, SecretId, Secrets, Wants, ticket_keys_of};
 
 /// What is known of Secrets.
 #[derive(Debug, Default)]
@@ -139,7 +139,8 @@ impl Book {
     }
 }
 
-/// The Secrets that a pool names, and the one with its ticket keys.
+/// The Secrets that a pool names, the one with its ticket keys, and the one with the keys of its gossip: its own, or else that of
+/// the namespace. Sidecars do not gossip, but sign by what follows from the namespace's.
 pub fn secrets_of_pool(pool: &ProxyPool) -> impl Iterator<Item = SecretId> {
     let terminated = |tls: &&ListenerTls| tls.mode == TlsMode::Terminate;
     let sections = pool
@@ -155,6 +156,9 @@ pub fn secrets_of_pool(pool: &ProxyPool) -> impl Iterator<Item = SecretId> {
     if !names.is_empty() {
         names.insert(ticket_keys_of(pool.metadata.name.as_deref().unwrap_or_default()));
     }
+    let sidecar = pool.spec.workload.kind == WorkloadKind::Sidecar;
+    let own = pool.spec.peers.key_ref.as_ref().filter(|_| !sidecar);
+    names.insert(own.map_or(GOSSIP_KEYS, |own| own.name.as_str()).to_owned());
     in_namespace(pool.metadata.namespace.as_deref(), names)
 }
 

@@ -7,6 +7,7 @@ use switchyard_crds::{ProxyChain, ProxyPool};
 use switchyard_snapshot::{ChainId, PoolId};
 
 use crate::endpoints::{Definition, ServiceId, Slice};
+use crate::pods::Pod;
 use crate::secrets::{Fetched, SecretId};
 
 /// What happened to one object.
@@ -37,14 +38,23 @@ pub enum Change {
     Secret(SecretId, Option<String>),
     /// A Secret that somebody names has been asked for.
     Fetched(SecretId, Fetched),
-    /// A pod of a pool is like this now.
-    Pod(Box<ObjectMeta>),
-    /// A pod of a pool is gone, or is of no pool any more.
-    PodGone {
+    /// A proxy of a pool says that it serves other chains than before.
+    Serves {
+        /// Its pool.
+        pool: PoolId,
+        /// Name of its pod.
+        name: String,
+        /// Sorted; none: nothing is known of it any more.
+        chains: Option<Vec<ChainId>>,
+    },
+    /// A pod of a pool is like this now; none: it is gone.
+    Pod {
         /// Its namespace.
         namespace: String,
         /// Its name.
         name: String,
+        /// What matters of it.
+        pod: Option<Box<Pod>>,
     },
 }
 

@@ -1,9 +1,12 @@
 //! What each change dirties, by tables; and that a unit compiled by itself is what it is among all others.
 
+mod groups;
+mod sidecars;
+
 use serde_json::{Value, json};
 
 use super::*;
-use crate::compile::{Profile, compile};
+use crate::compile::{Fields, Profile, Resources, compile};
 use crate::endpoints::{Definition, Slice};
 use crate::secrets::{Fetched, Secret};
 
@@ -304,13 +307,25 @@ fn crowd() -> Vec<Change> {
         let spec = json!({
             "accessPoint": {"name": access_point, "host": format!("h{}.example", n / 4 % 2)},
             "listeners": [{"name": "a", "port": 8443, "protocol": if n % 5 == 0 { "TCP" } else { "Auto" }}],
+            "workload": {"kind": if n == 9 { "Sidecar" } else { "Deployment" }},
         });
+        let spec = if n == 9 {
+            // a sidecar has no access point
+            json!({"listeners": spec["listeners"], "workload": spec["workload"]})
+        } else {
+            spec
+        };
+        all.push(groups::pod(
+            &format!("pod{n}"),
+            &format!("p{n}"),
+            &format!("10.0.1.{n}"),
+        ));
         if n != 7 {
             all.push(Change::Pool(object("ProxyPool", &format!("p{n}"), 1, &spec)));
         }
     }
     all.push(Change::PoolUnreadable(pool_key("p7")));
-    for n in 0..60 {
+    for n in 0..120 {
         let target = match n % 4 {
             0 => service(&format!("s{}", n % 3)),
             1 => with_ca(&format!("ca{}", n % 3)),
@@ -321,8 +336,14 @@ fn crowd() -> Vec<Change> {
         } else {
             format!("p{}", n % 14)
         };
-        all.push(chain(&format!("c{n}"), 1, &pool, &target));
+        all.push(if n % 3 == 0 {
+            groups::member(n, &pool, &target)
+        } else {
+            chain(&format!("c{n}"), 1, &pool, &target)
+        });
     }
+    all.push(secret("switchyard-gossip-keys", Some("1")));
+    all.push(groups::fetched_keys("switchyard-gossip-keys"));
     for n in 0..2 {
         all.push(secret(&format!("ca{n}"), Some("1")));
         all.push(fetched(&format!("ca{n}"), "1", "no certificate"));
@@ -344,7 +365,12 @@ fn units_by_themselves_are_what_they_are_together() {
         pools: index.pools.values().cloned().collect(),
         chains: index.chains.values().cloned().collect(),
         services: Some(index.services.clone()),
-        secrets: index.secrets.only((0..3).map(|n| secret_id(&format!("ca{n}")))),
+        secrets: index.secrets.only(
+            (0..3)
+                .map(|n| secret_id(&format!("ca{n}")))
+                .chain([secret_id("switchyard-gossip-keys")]),
+        ),
+        proxies: groups::all_proxies(&index),
         ..Resources::default()
     };
     whole
@@ -356,6 +382,14 @@ fn units_by_themselves_are_what_they_are_together() {
         "a crowd worth comparing: {} refusals, {} snapshots",
         together.refused.len(),
         together.snapshots.len()
+    );
+    let grouped = together.snapshots.values().filter(|it| it.peers.len() > 1);
+    let conflicts = together.refused.iter();
+    let conflicts = conflicts.filter(|it| it.message.contains("must agree: this one has"));
+    let counted = (grouped.count(), conflicts.count());
+    assert!(
+        counted.0 > 2 && counted.1 > 1,
+        "a crowd with groups, some of them in disagreement: {counted:?}"
     );
     let mut refused = Vec::new();
     let mut snapshots = BTreeMap::new();

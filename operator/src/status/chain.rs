@@ -5,20 +5,22 @@
 //! `Ready` says so, with the generation that it is about.
 
 mod endpoints;
+mod redirect;
 mod transitions;
 mod view;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use switchyard_crds::proxychain::{ActiveTier, EndpointState, EndpointStatus};
+use switchyard_crds::proxychain::{ActiveTier, EndpointState, EndpointStatus, RedirectStatus};
 use switchyard_crds::{ConditionType, ProxyChain, ProxyChainStatus, Reason};
 use switchyard_discovery::Hash;
-use switchyard_snapshot::{ChainId, ResourceId};
+use switchyard_snapshot::{ChainId, ChainReport, ResourceId};
 
 use super::board::Verdict;
 use super::conditions::{self, Finding, Status, seconds};
 use super::fleet::{Fleet, Tally};
 use crate::compile::chain_id;
+use redirect::Sent;
 use view::{Majority, Serving, View};
 
 /// Everything that the status of a chain depends on.
@@ -32,12 +34,17 @@ pub struct Facts<'a> {
     pub version: Option<Hash>,
     /// The proxies of its pool.
     pub fleet: &'a Fleet<'a>,
+    /// What proxies report of the other chains of its group.
+    pub mates: &'a [&'a ChainReport],
     /// Now.
     pub now: Timestamp,
 }
 
 /// The status the chain should have.
 pub fn fold(facts: &Facts<'_>) -> ProxyChainStatus {
+    if facts.chain.spec.remote.is_some() {
+        return beyond(facts);
+    }
     let mut status = facts.chain.status.clone().unwrap_or_default();
     let old = std::mem::take(&mut status.conditions);
     status.observed_generation = Some(facts.verdict.generation);
@@ -61,6 +68,28 @@ pub fn fold(facts: &Facts<'_>) -> ProxyChainStatus {
     ];
     status.conditions = conditions::merge(&old, found, facts.now);
     status
+}
+
+/// A chain beyond this cluster: no proxy of ours runs it, so nothing is said of that.
+fn beyond(facts: &Facts<'_>) -> ProxyChainStatus {
+    let mut old = facts.chain.status.clone().unwrap_or_default().conditions;
+    let of_proxies = [
+        ConditionType::Programmed,
+        ConditionType::PrimaryActive,
+        ConditionType::Ready,
+    ];
+    old.retain(|it| of_proxies.iter().all(|type_| type_.as_str() != it.type_));
+    let accepted = conditions::accepted(facts.verdict, &[]);
+    let resolved = conditions::resolved(facts.verdict);
+    let found = vec![
+        (ConditionType::Accepted, Some(accepted)),
+        (ConditionType::ResolvedRefs, Some(resolved)),
+    ];
+    ProxyChainStatus {
+        observed_generation: Some(facts.verdict.generation),
+        conditions: conditions::merge(&old, found, facts.now),
+        ..ProxyChainStatus::default()
+    }
 }
 
 /// Whether somebody is about to say more: the newest generation is not compiled, a proxy that is there has neither taken over
@@ -148,6 +177,7 @@ fn served(
             status.active = None;
             status.healthy = None;
             status.endpoints.clear();
+            status.redirect = status.redirect.take().map(|_| RedirectStatus::default());
         }
         return (Some(finding.clone()), Some(finding));
     };
@@ -156,10 +186,47 @@ fn served(
     status.endpoints = endpoints::fold(&facts.chain.spec, &views, &status.endpoints);
     let (serving, total) = majority.healthy;
     status.healthy = Some(format!("{serving}/{total}"));
+    let serves = matches!(majority.serving, Serving::Tier { .. });
+    let sent = Sent::of(&views, serves, status.redirect.as_ref());
+    let grouped = facts.chain.spec.group.is_some();
+    let hosts = (views.as_slice(), facts.mates);
+    status.redirect = redirect::fold(id, sent.as_ref(), hosts, grouped, status.redirect.as_ref());
     let generation = described(facts, &majority, &views, old);
+    let (primary, ready) = itself(facts, &majority, &status.endpoints, generation);
+    let ready = match &sent {
+        Some(sent) => {
+            let words = match majority.serving {
+                Serving::Tier { .. } => sent.words(id),
+                // how many see it otherwise is said once, at the end
+                Serving::Nothing | Serving::Suspended => {
+                    let own = ready.message.strip_suffix(&majority.dissent());
+                    format!("{}; {}", own.unwrap_or(&ready.message), sent.words(id))
+                }
+            };
+            let words = steady_words(old, words);
+            Finding::new(Status::True, Reason::Redirecting, words, generation)
+        }
+        None => match &facts.chain.spec.group {
+            Some(group) if !serves => {
+                let words = format!("{}; no chain of group {group} takes its clients", ready.message);
+                Finding::new(ready.status, ready.reason, words, generation)
+            }
+            _ => ready,
+        },
+    };
+    (Some(primary), Some(ready))
+}
+
+/// What `PrimaryActive` and `Ready` would say if nobody's clients were sent anywhere.
+fn itself(
+    facts: &Facts<'_>,
+    majority: &Majority,
+    endpoints: &[EndpointStatus],
+    generation: i64,
+) -> (Finding, Finding) {
     let finding = |status, reason, message: &str| {
         let message = format!("{message}{}", majority.dissent());
-        Some(Finding::new(status, reason, message, generation))
+        Finding::new(status, reason, message, generation)
     };
     match &majority.serving {
         Serving::Suspended => {
@@ -167,12 +234,12 @@ fn served(
             (both.clone(), both)
         }
         Serving::Nothing => {
-            let words = nothing(&status.endpoints);
+            let words = format!("{}{}", nothing(endpoints), majority.doubt());
             let both = finding(Status::False, Reason::NoHealthyBackends, &words);
             (both.clone(), both)
         }
         Serving::Tier { tier: 0, backend } => {
-            let stale = endpoints::stale(&facts.chain.spec, &status.endpoints, 0);
+            let stale = endpoints::stale(&facts.chain.spec, endpoints, 0);
             let (reason, words) = if stale {
                 let words = format!("{backend} serves, though the resolver does not answer for it");
                 (Reason::ServingStale, words)
@@ -187,6 +254,16 @@ fn served(
             let ready = finding(Status::True, Reason::OnBackup, &words);
             (finding(Status::False, Reason::OnBackup, &words), ready)
         }
+    }
+}
+
+/// Proxies count seconds and endpoints in what they say: that goes on for ever, and is no reason to write a status.
+fn steady_words(old: &[Condition], words: String) -> String {
+    let ready = conditions::find(old, ConditionType::Ready);
+    let stands = ready.filter(|ready| ready.reason == Reason::Redirecting.as_str());
+    match stands {
+        Some(stands) if endpoints::same_but_for_numbers(&stands.message, &words) => stands.message.clone(),
+        _ => words,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Everything that statuses depend on, and which of them may have changed. In: news of the board, activities of proxies,
 //! leadership, time. Out: objects to look at, and for one object what to write. Pure.
 
+mod groups;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +13,7 @@ use switchyard_crds::proxychain::EndpointStatus;
 use switchyard_crds::{ProxyChain, ProxyChainStatus, ProxyPool};
 use switchyard_discovery::Hash;
 use switchyard_discovery::server::Activity;
-use switchyard_snapshot::{PoolId, ResourceId};
+use switchyard_snapshot::{ChainReport, PoolId, ResourceId};
 
 use super::board::{News, Object, Verdict, Versions};
 use super::fleet::Fleet;
@@ -19,6 +21,7 @@ use super::proxies::{Proxies, Touched};
 use super::writer::Draft;
 use super::{Workload, chain, events, pool};
 use crate::compile::{self, ObjectKey, pool_id};
+use groups::Groups;
 
 /// How long a new leader waits for proxies that have not reported until it says that it does not know. One whose leader hangs,
 /// and does not end, notices after 5 s, and may try the one that hangs again.
@@ -36,6 +39,7 @@ pub struct Desk {
     workloads: HashMap<PoolId, Workload>,
     /// Chains that name the pool.
     by_pool: HashMap<PoolId, BTreeSet<ObjectKey>>,
+    groups: Groups,
     proxies: Proxies,
     /// Since when this process leads.
     leads_since: Option<Instant>,
@@ -93,6 +97,7 @@ impl Desk {
                 if let Some(pool) = pool_of(&object) {
                     self.by_pool.entry(pool).or_default().insert(key.clone());
                 }
+                self.groups.hang(&object);
                 let returned = self.returned.get(&key);
                 if returned.is_some_and(|returned| !newer(returned.meta(), object.meta())) {
                     self.returned.remove(&key);
@@ -137,6 +142,12 @@ impl Desk {
         let mut dirty = Dirty::new();
         let pool = activity.proxy.pool.clone();
         let touched = self.proxies.handle(activity, now);
+        let hosts = touched
+            .chains
+            .iter()
+            .filter_map(|id| self.objects.get(&ObjectKey::chain(id)));
+        // where a chain's guests are counted elsewhere
+        dirty.extend(hosts.flat_map(|host| self.groups.away(host)).cloned());
         self.touch(&pool, touched, &mut dirty);
         self.settle(&pool, &mut dirty);
         dirty
@@ -169,6 +180,7 @@ impl Desk {
         let key = object.key();
         let watched = self.objects.get(&key);
         if watched.is_some_and(|watched| newer(object.meta(), watched.meta())) {
+            self.groups.hang(&object);
             self.returned.insert(key, object);
         }
     }
@@ -242,6 +254,7 @@ impl Desk {
             verdict,
             version: published.and_then(|versions| versions.get(&ResourceId::Chain(id)).copied()),
             fleet: &fleet,
+            mates: &self.mates(chain, now),
             now: wall,
         };
         let status = chain::fold(&facts);
@@ -269,6 +282,25 @@ impl Desk {
     fn newest(&self, key: &ObjectKey) -> Option<Object> {
         let watched = self.objects.get(key)?;
         Some(self.returned.get(key).unwrap_or(watched).clone())
+    }
+
+    /// What proxies report of the other chains of its group.
+    fn mates(&self, chain: &ProxyChain, now: Instant) -> Vec<&ChainReport> {
+        let own = compile::chain_id(&chain.metadata);
+        let mut reports = Vec::new();
+        for key in self.groups.of(chain) {
+            let Some(Object::Chain(mate)) = self.objects.get(key) else {
+                continue;
+            };
+            let id = compile::chain_id(&mate.metadata);
+            let members = compile::pool_of(mate).and_then(|pool| self.proxies.members(&pool));
+            let states = members
+                .into_iter()
+                .flat_map(BTreeMap::values)
+                .filter(|_| id != own);
+            reports.extend(states.filter_map(|state| state.report(now)?.chain(&id)));
+        }
+        reports
     }
 
     fn fleet(&self, pool: &PoolId, now: Instant) -> Fleet<'_> {
@@ -326,7 +358,11 @@ impl Desk {
     }
 
     fn unhang(&mut self, key: &ObjectKey) {
-        let Some(pool) = self.objects.get(key).and_then(pool_of) else {
+        let Some(object) = self.objects.get(key) else {
+            return;
+        };
+        self.groups.unhang(object);
+        let Some(pool) = pool_of(object) else {
             return;
         };
         if let Some(chains) = self.by_pool.get_mut(&pool) {

@@ -20,6 +20,7 @@ use super::writer::{Outcome, Pen};
 use crate::compile::ObjectKey;
 use crate::context::Context;
 use crate::lease::{Leadership, Role};
+use crate::serving::Serving;
 
 /// So many objects are looked at before other tasks have their turn.
 const BATCH: usize = 128;
@@ -49,6 +50,8 @@ pub struct Parts {
     pub activities: mpsc::Receiver<Activity>,
     /// Where writes are counted.
     pub counters: Counters,
+    /// Who else wants to know what proxies serve.
+    pub serving: Serving,
 }
 
 /// Whoever tells what proxies do is gone.
@@ -66,6 +69,7 @@ pub async fn run(parts: Parts, cancelled: CancellationToken) -> Result<(), NoAct
         board,
         mut activities,
         counters,
+        serving,
     } = parts;
     let mut task = Task {
         leadership: context.leadership.clone(),
@@ -80,6 +84,7 @@ pub async fn run(parts: Parts, cancelled: CancellationToken) -> Result<(), NoAct
         queue: Queue::default(),
         untold: VecDeque::new(),
         leads: false,
+        serving,
     };
     let mut gained = context.leadership.clone();
     let mut lost = context.leadership;
@@ -123,6 +128,7 @@ struct Task {
     /// Of writes that are done.
     untold: VecDeque<Telling>,
     leads: bool,
+    serving: Serving,
 }
 
 impl Task {
@@ -150,6 +156,7 @@ impl Task {
     fn activities(&mut self, batch: impl Iterator<Item = Activity>) {
         let now = Instant::now();
         for activity in batch {
+            self.serving.heard(&activity);
             let dirty = self.desk.activity(activity, now);
             self.mark(dirty, now);
         }

@@ -67,6 +67,7 @@ pub fn of_chain(spec: &ProxyChainSpec, old: &ProxyChainStatus, new: &ProxyChainS
         let name = backend.name.as_str();
         events.extend(of_backend(name, before.get(name), after.get(name)));
     }
+    events.extend(redirected(old, new));
     events.extend(rejected(&old.conditions, &new.conditions));
     events
 }
@@ -171,6 +172,35 @@ fn of_backend(name: &str, before: Option<&Rotation<'_>>, after: Option<&Rotation
         events.push(happening(EventReason::EndpointsStale, note));
     }
     events
+}
+
+/// Clients are sent away, or elsewhere than before, or not any more. Why, the condition says that is written with it.
+fn redirected(old: &ProxyChainStatus, new: &ProxyChainStatus) -> Option<Happening> {
+    let to = |status: &ProxyChainStatus| {
+        let redirect = status.redirect.as_ref().filter(|redirect| redirect.active)?;
+        Some(redirect.to.clone().unwrap_or_default())
+    };
+    let words = || {
+        let ready = find(&new.conditions, ConditionType::Ready);
+        ready.map_or_else(String::new, |ready| ready.message.clone())
+    };
+    let (reason, note) = match (to(old), to(new)) {
+        (None, Some(_)) => (EventReason::RedirectStarted, words()),
+        (Some(before), Some(after)) if before != after => (
+            EventReason::RedirectStarted,
+            format!("to {after}, no longer to {before}: {}", words()),
+        ),
+        (Some(before), None) => (
+            EventReason::RedirectEnded,
+            format!("clients are no longer sent to {before}: {}", words()),
+        ),
+        (None, None) | (Some(_), Some(_)) => return None,
+    };
+    Some(Happening {
+        reason,
+        note,
+        backend: None,
+    })
 }
 
 /// A configuration was refused that was not known to be: each generation is one.

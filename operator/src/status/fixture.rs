@@ -122,6 +122,11 @@ pub fn seen(active: Option<(u32, i64)>, primary: EndpointState, standby: Endpoin
         endpoints_total: 2,
         endpoints_serving: serving(primary) + serving(standby),
         transitions: Vec::new(),
+        standing: None,
+        redirect: None,
+        guests: 0,
+        guests_of: Vec::new(),
+        returns_at: None,
     }
 }
 

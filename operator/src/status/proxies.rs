@@ -76,7 +76,7 @@ impl Touched {
         let mut touched = Self::default();
         for resource in resources {
             match resource {
-                ResourceId::Pool | ResourceId::Listener(_) => touched.pool = true,
+                ResourceId::Pool | ResourceId::Listener(_) | ResourceId::Peers(_) => touched.pool = true,
                 ResourceId::Chain(id) => {
                     touched.chains.insert(id.clone());
                 }

@@ -16,6 +16,7 @@ use super::Counters;
 use crate::compile::{chain_id, pool_id};
 use crate::endpoints::{Definition, ServiceId, Slice};
 use crate::index::{Change, slim};
+use crate::pods;
 use crate::secrets::SecretId;
 
 /// A kind that is watched for the index.
@@ -153,16 +154,26 @@ impl Watched for PartialObjectMeta<Secret> {
     }
 }
 
+/// Little is kept of it: whose it is, where it runs, and that it shall end.
 impl Watched for Pod {
     const NAME: &'static str = "Pod";
     type Mark = (String, String);
 
     fn news(self, _: &Counters) -> Option<(Self::Mark, Change)> {
-        let mark = (self.metadata.namespace.clone()?, self.metadata.name.clone()?);
-        Some((mark, Change::Pod(Box::new(self.metadata))))
+        let (namespace, name, pod) = pods::Pod::of(&self)?;
+        let change = Change::Pod {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            pod: Some(Box::new(pod)),
+        };
+        Some(((namespace, name), change))
     }
 
     fn gone((namespace, name): Self::Mark) -> Change {
-        Change::PodGone { namespace, name }
+        Change::Pod {
+            namespace,
+            name,
+            pod: None,
+        }
     }
 }

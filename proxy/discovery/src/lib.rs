@@ -21,6 +21,7 @@ pub mod identity;
 mod names;
 pub mod peer;
 mod proto;
+pub mod relay;
 pub mod release;
 pub mod server;
 

@@ -1,13 +1,14 @@
-//! Resources by name, as they stand on the wire: `pool`, `listener/NAME`, `chain/NAMESPACE/NAME`. Names of Kubernetes
-//! hold no slash.
+//! Resources by name, as they stand on the wire: `pool`, `listener/NAME`, `chain/NAMESPACE/NAME`, `peers/NAMESPACE/NAME`.
+//! Names of Kubernetes hold no slash.
 
-use switchyard_snapshot::{ChainId, ResourceId};
+use switchyard_snapshot::{ChainId, PoolId, ResourceId};
 
 pub(crate) fn name_of(id: &ResourceId) -> String {
     match id {
         ResourceId::Pool => "pool".to_owned(),
         ResourceId::Listener(name) => format!("listener/{name}"),
         ResourceId::Chain(ChainId { namespace, name }) => format!("chain/{namespace}/{name}"),
+        ResourceId::Peers(PoolId { namespace, name }) => format!("peers/{namespace}/{name}"),
     }
 }
 
@@ -17,13 +18,15 @@ pub(crate) fn id_of(name: &str) -> Option<ResourceId> {
     match name.split_once('/') {
         None if name == "pool" => Some(ResourceId::Pool),
         Some(("listener", name)) if plain(name) => Some(ResourceId::Listener(name.to_owned())),
-        Some(("chain", rest)) => {
+        Some((kind @ ("chain" | "peers"), rest)) => {
             let (namespace, name) = rest.split_once('/')?;
-            (plain(namespace) && plain(name)).then(|| {
-                ResourceId::Chain(ChainId {
-                    namespace: namespace.to_owned(),
-                    name: name.to_owned(),
-                })
+            if !plain(namespace) || !plain(name) {
+                return None;
+            }
+            let (namespace, name) = (namespace.to_owned(), name.to_owned());
+            Some(match kind {
+                "chain" => ResourceId::Chain(ChainId { namespace, name }),
+                _ => ResourceId::Peers(PoolId { namespace, name }),
             })
         }
         _ => None,
@@ -40,7 +43,12 @@ mod tests {
             namespace: "edge".into(),
             name: "msuite-1".into(),
         });
+        let peers = ResourceId::Peers(PoolId {
+            namespace: "edge".into(),
+            name: "dmz-a".into(),
+        });
         for (id, name) in [
+            (peers, "peers/edge/dmz-a"),
             (ResourceId::Pool, "pool"),
             (ResourceId::Listener("tls".into()), "listener/tls"),
             (chain, "chain/edge/msuite-1"),
@@ -59,6 +67,7 @@ mod tests {
             "chain//a",
             "chain/a/",
             "chain/a/b/c",
+            "peers/a",
             "route/a",
         ] {
             assert_eq!(id_of(nonsense), None, "{nonsense:?}");

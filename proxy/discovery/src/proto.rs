@@ -22,6 +22,8 @@ pub const SNAPSHOT_TYPE: &str = "type.switchyard.dev/snapshot.v1.Resource";
 pub const POOL_TYPE: &str = "type.switchyard.dev/snapshot.v1.Pool";
 pub const LISTENER_TYPE: &str = "type.switchyard.dev/snapshot.v1.Listener";
 pub const CHAIN_TYPE: &str = "type.switchyard.dev/snapshot.v1.Chain";
+/// A pool that is gossiped with.
+pub const PEERS_TYPE: &str = "type.switchyard.dev/snapshot.v1.Peers";
 
 /// Details of a refusal.
 pub const BAD_REQUEST_TYPE: &str = "type.googleapis.com/google.rpc.BadRequest";

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::listener::is_default;
-use crate::{Backend, Balance, Connect, Failover, HeaderRules, Health, Resolution, Schedule, duration};
+use crate::{
+    Backend, Balance, Connect, Failover, Group, HeaderRules, Health, Redirect, Resolution, Schedule, duration,
+};
 
 /// `namespace/name` of a `ProxyChain`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,4 +75,10 @@ pub struct Chain {
     /// What is changed in headers, where the listener speaks HTTP.
     #[serde(default, skip_serializing_if = "is_default")]
     pub headers: HeaderRules,
+    /// Who stands in for it; none: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
+    /// How its clients get there, and its guests back.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub redirect: Redirect,
 }

@@ -15,6 +15,8 @@ mod failover;
 mod health;
 mod http;
 mod listener;
+mod peer;
+mod redirect;
 mod report;
 mod resource;
 mod tls;
@@ -29,8 +31,13 @@ pub use failover::{Failback, Failover, Mode, OnDown, Schedule, Start, TimeOfDay,
 pub use health::{Health, Monitor, Passive};
 pub use http::{HeaderChanges, HeaderField, HeaderRules, HttpLimits};
 pub use listener::{AcceptProxy, Affinity, Listener, Protocol};
+pub use peer::{
+    DirectAddress, DirectHost, Gossip, GossipKey, ListedAddress, PeerListener, PeerPool, PeerProxy,
+};
+pub use redirect::{Dialect, Fallback, Group, GroupMember, GroupPlace, Redirect, Return};
 pub use report::{
-    ActiveReport, ChainReport, ENDPOINTS_REPORTED, EndpointReport, EndpointState, Report, TransitionReport,
+    ActiveReport, ChainReport, ENDPOINTS_REPORTED, EndpointReport, EndpointState, GuestsReport, PeersReport,
+    RedirectReport, Report, Standing, StandingReport, TransitionReport,
 };
 pub use resource::{NoPool, Resource, ResourceId};
 pub use tls::{BackendTls, Certificate, ListenerTls, Private, TicketKey, TlsVersion};
@@ -52,6 +59,10 @@ pub struct Snapshot {
     pub listeners: Vec<Listener>,
     /// Sorted by identity; identities are unique; each names one of `listeners`.
     pub chains: Vec<Chain>,
+    /// The pools that this one gossips with, or, if it does not gossip, sends clients to; its own among them; sorted by
+    /// identity. Empty: it talks to nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<PeerPool>,
 }
 
 /// Which pool.
@@ -92,4 +103,10 @@ pub struct Pool {
     /// Keys for session tickets: the first seals, all open. None: each process makes its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ticket_keys: Vec<TicketKey>,
+    /// How its proxies hear of each other; none: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gossip: Option<Gossip>,
+    /// What relay headers are signed with by proxies that do not gossip, and so have no key of gossip; the first signs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relay_keys: Vec<GossipKey>,
 }

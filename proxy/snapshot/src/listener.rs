@@ -19,6 +19,12 @@ pub struct Listener {
     /// Local addresses to bind; none: all of them (or the one the process was told to bind).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
+    /// Where guests arrive, on the same addresses; none: nobody is sent here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct_port: Option<u16>,
+    /// Guests at once on this proxy; they count among `max_connections`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub max_guests: u32,
     /// What clients speak here.
     pub protocol: Protocol,
     /// Whether clients (or the balancer before us) lead with a PROXY header.

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ChainId;
+use crate::listener::is_default;
 
 /// The state of one proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,29 @@ pub struct Report {
     pub listen_errors: Vec<String>,
     /// Sorted by identity.
     pub chains: Vec<ChainReport>,
+    /// The other proxies that it knows, by how they are.
+    #[serde(skip_serializing_if = "is_default")]
+    pub peers: PeersReport,
+}
+
+impl Report {
+    /// What it says of a chain.
+    pub fn chain(&self, id: &ChainId) -> Option<&ChainReport> {
+        let found = self.chains.binary_search_by(|chain| chain.id.cmp(id)).ok()?;
+        self.chains.get(found)
+    }
+}
+
+/// How many other proxies a proxy knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PeersReport {
+    /// They answer.
+    pub alive: u32,
+    /// They do not, and nobody is sent there while others live.
+    pub suspect: u32,
+    /// They have not answered for so long that they count as gone.
+    pub dead: u32,
 }
 
 /// The state of one chain on one proxy.
@@ -56,6 +80,91 @@ pub struct ChainReport {
     /// Changes of the active tier, oldest first; the last ten.
     #[serde(default)]
     pub transitions: Vec<TransitionReport>,
+    /// How the chain stands, as this proxy sees it; none: it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<StandingReport>,
+    /// Where this proxy sends the chain's clients; none: nowhere, it serves them, or refuses them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<RedirectReport>,
+    /// Clients here that another proxy has sent: they count among `sessions`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub guests: u64,
+    /// Those of `guests` of which it is known which chain they belong to, by that; sorted by it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guests_of: Vec<GuestsReport>,
+    /// When guests go back: those that are here, and, as a group has one prime time, those of this chain that are elsewhere.
+    /// None: nobody knows, or not before somebody says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returns_at: Option<Timestamp>,
+}
+
+/// How a chain stands, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StandingReport {
+    /// In one word.
+    pub standing: Standing,
+    /// In words.
+    pub reason: String,
+}
+
+/// How a chain stands, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Standing {
+    /// Its active tier serves.
+    Live,
+    /// It serves, with less than it should.
+    Degraded,
+    /// No proxy of its pool has anybody who serves.
+    Dead,
+    /// This proxy sees nobody who serves; others of its pool do.
+    Blind,
+    /// This proxy reaches nothing at all: it knows nothing.
+    Isolated,
+    /// It takes nobody new.
+    Draining,
+    /// Administratively down.
+    Suspended,
+    /// Not enough is known yet.
+    Unsure,
+}
+
+impl Standing {
+    /// As people read it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Degraded => "degraded",
+            Self::Dead => "dead",
+            Self::Blind => "blind",
+            Self::Isolated => "isolated",
+            Self::Draining => "draining",
+            Self::Suspended => "suspended",
+            Self::Unsure => "unsure",
+        }
+    }
+}
+
+/// Where a proxy sends clients of a chain that it cannot serve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RedirectReport {
+    /// The chain whose proxies get most of them; the chain itself where other proxies of its own pool do.
+    pub to: ChainId,
+    /// Since when they are sent away, whereto ever.
+    pub since: Timestamp,
+    /// In words: why.
+    pub why: String,
+}
+
+/// Guests of one chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuestsReport {
+    /// The chain that has sent them.
+    pub home: ChainId,
+    /// How many there are, on this proxy.
+    pub guests: u64,
 }
 
 /// Endpoints listed per chain.
@@ -117,3 +226,6 @@ pub struct TransitionReport {
     /// In words: why.
     pub reason: String,
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Chain, ChainId, Listener, Pool, Snapshot};
+use crate::{Chain, ChainId, Listener, PeerPool, Pool, PoolId, Snapshot};
 
 /// Which resource of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub enum ResourceId {
     Listener(String),
     /// A chain.
     Chain(ChainId),
+    /// A pool that is gossiped with.
+    Peers(PoolId),
 }
 
 impl fmt::Display for ResourceId {
@@ -27,6 +29,7 @@ impl fmt::Display for ResourceId {
             Self::Pool => f.write_str("pool"),
             Self::Listener(name) => write!(f, "listener {name}"),
             Self::Chain(id) => write!(f, "chain {id}"),
+            Self::Peers(id) => write!(f, "peers {id}"),
         }
     }
 }
@@ -44,6 +47,8 @@ pub enum Resource {
     Listener(Listener),
     /// A chain.
     Chain(Chain),
+    /// A pool that is gossiped with.
+    Peers(PeerPool),
 }
 
 impl Resource {
@@ -53,6 +58,7 @@ impl Resource {
             Self::Pool(_) => ResourceId::Pool,
             Self::Listener(listener) => ResourceId::Listener(listener.name.clone()),
             Self::Chain(chain) => ResourceId::Chain(chain.id.clone()),
+            Self::Peers(peers) => ResourceId::Peers(peers.id.clone()),
         }
     }
 }
@@ -69,10 +75,12 @@ impl Snapshot {
             pool,
             listeners,
             chains,
+            peers,
         } = self;
         let resources = std::iter::once(Resource::Pool(pool))
             .chain(listeners.into_iter().map(Resource::Listener))
-            .chain(chains.into_iter().map(Resource::Chain));
+            .chain(chains.into_iter().map(Resource::Chain))
+            .chain(peers.into_iter().map(Resource::Peers));
         resources.map(|resource| (resource.id(), resource)).collect()
     }
 
@@ -84,19 +92,23 @@ impl Snapshot {
         let mut pool = None;
         let mut listeners = Vec::new();
         let mut chains = Vec::new();
+        let mut peers = Vec::new();
         for resource in resources {
             match resource {
                 Resource::Pool(it) => pool = Some(it),
                 Resource::Listener(it) => listeners.push(it),
                 Resource::Chain(it) => chains.push(it),
+                Resource::Peers(it) => peers.push(it),
             }
         }
         listeners.sort_by(|a: &Listener, b| a.name.cmp(&b.name));
         chains.sort_by(|a: &Chain, b| a.id.cmp(&b.id));
+        peers.sort_by(|a: &PeerPool, b| a.id.cmp(&b.id));
         Ok(Self {
             pool: pool.ok_or(NoPool)?,
             listeners,
             chains,
+            peers,
         })
     }
 }

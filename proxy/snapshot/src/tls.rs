@@ -116,6 +116,10 @@ impl Snapshot {
         for key in &mut self.pool.ticket_keys {
             key.key = hidden();
         }
+        let gossip = self.pool.gossip.iter_mut().flat_map(|gossip| &mut gossip.keys);
+        for key in gossip.chain(&mut self.pool.relay_keys) {
+            key.key = hidden();
+        }
         self
     }
 }

@@ -70,6 +70,12 @@ fn listener_fault(listener: &Listener) -> Option<String> {
     if listener.port == 0 {
         return Some("port 0 cannot be bound by name".to_owned());
     }
+    if listener
+        .direct_port
+        .is_some_and(|port| port == 0 || port == listener.port)
+    {
+        return Some("directPort must be a port of its own".to_owned());
+    }
     if listener.max_connections == 0 {
         return Some("maxConnections is 0: nobody could connect".to_owned());
     }

@@ -7,9 +7,10 @@ use hyper::body::Bytes;
 use hyper::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use switchyard_snapshot::Snapshot;
+use switchyard_snapshot::{Chain, ChainId, Snapshot};
 
 use super::{respond, respond_as};
+use crate::access_log::RELAY;
 use crate::app::Running;
 use crate::chain::task::ANSWER_WITHIN;
 use crate::drain::Phase;
@@ -28,7 +29,9 @@ pub(crate) enum Page {
     Snapshot,
     Endpoints,
     Sessions,
+    Table,
     Drain,
+    Return,
 }
 
 impl Page {
@@ -39,7 +42,9 @@ impl Page {
         Self::Snapshot,
         Self::Endpoints,
         Self::Sessions,
+        Self::Table,
         Self::Drain,
+        Self::Return,
     ];
 
     /// What tells nothing about clients and backends, and changes nothing.
@@ -53,18 +58,21 @@ impl Page {
             Self::Snapshot => "/snapshot",
             Self::Endpoints => "/endpoints",
             Self::Sessions => "/sessions",
+            Self::Table => "/table",
             Self::Drain => "/drain",
+            Self::Return => "/return",
         }
     }
 
     pub(super) fn method(self) -> &'static Method {
         match self {
-            Self::Drain => &Method::POST,
+            Self::Drain | Self::Return => &Method::POST,
             _ => &Method::GET,
         }
     }
 
-    pub(super) async fn answer(self, running: &Running) -> Response<Full<Bytes>> {
+    /// `query` is what stands after the question mark of the address.
+    pub(super) async fn answer(self, running: &Running, query: Option<&str>) -> Response<Full<Bytes>> {
         match self {
             Self::Live => live(running).await,
             Self::Ready => ready(running),
@@ -78,6 +86,8 @@ impl Page {
             Self::Snapshot => respond(StatusCode::OK, &snapshot(running)),
             Self::Endpoints => endpoints(running).await,
             Self::Sessions => respond(StatusCode::OK, &sessions(running).await),
+            Self::Table => respond(StatusCode::OK, &table(running).await),
+            Self::Return => give_back(running, query).await,
             Self::Drain => {
                 running.drain();
                 let body = json!({"draining": draining(running.life().phase())});
@@ -87,7 +97,7 @@ impl Page {
     }
 }
 
-/// 503 when a worker or a chain's task does not answer: a process that hangs is better restarted.
+/// 503 when a worker, a chain's task or who feeds them stands still: a process that hangs is better restarted.
 async fn live(running: &Running) -> Response<Full<Bytes>> {
     let (workers, chains) = tokio::join!(
         tokio::time::timeout(ANSWER_WITHIN, running.workers().sessions(0)),
@@ -100,6 +110,9 @@ async fn live(running: &Running) -> Response<Full<Bytes>> {
         .collect();
     if workers.is_err() {
         hung.push("a data worker".to_owned());
+    }
+    if running.is_fed_no_more() {
+        hung.push("the task that hears the operator and signals".to_owned());
     }
     let status = if hung.is_empty() {
         StatusCode::OK
@@ -202,6 +215,85 @@ async fn endpoints(running: &Running) -> Response<Full<Bytes>> {
     )
 }
 
+/// Who this proxy is, whom it hears, and where clients of each of its chains go.
+async fn table(running: &Running) -> Value {
+    let hood = running.hood().borrow().clone();
+    let now = Instant::now();
+    let peers = hood.neighbours.peers.iter().map(|(id, peer)| {
+        json!({
+            "pool": id.pool.to_string(),
+            "proxy": id.name,
+            "address": peer.ip,
+            "state": peer.liveness,
+            "leaving": peer.said.leaving,
+            "sessions": peer.said.load.sessions,
+            "guestRoom": peer.said.load.guest_room,
+            "heardSecondsAgo": now.saturating_duration_since(peer.confirmed).as_secs_f32(),
+        })
+    });
+    let totals = running.workers().counters();
+    let mut chains = Vec::new();
+    for control in running.controls() {
+        let id = &control.handle.id;
+        let Some(bearings) = control.bearings().await else {
+            continue;
+        };
+        let guests = totals.chains.get(id).map_or(0, |chain| chain.guests);
+        chains.push(json!({
+            "chain": id.to_string(),
+            "group": bearings.table.group,
+            "standing": bearings.standing,
+            "redirect": bearings.redirect.map(|redirect| json!({
+                "to": redirect.to.to_string(), "since": redirect.since, "why": redirect.why,
+            })),
+            "guests": guests,
+            "returnsAt": bearings.returns_at.filter(|_| guests > 0),
+            "table": bearings.table.chains,
+        }));
+    }
+    json!({
+        "proxy": running.name(),
+        "pool": hood.topology.as_ref().map(|topology| topology.me.pool.to_string()),
+        "peers": peers.collect::<Vec<_>>(),
+        "chains": chains,
+    })
+}
+
+/// `POST /return?group=NAMESPACE/NAME`, or `?chain=NAMESPACE/NAME`: guests go back now.
+async fn give_back(running: &Running, query: Option<&str>) -> Response<Full<Bytes>> {
+    let wanted = query.and_then(|query| query.split_once('='));
+    let standing = running.standing();
+    let chains = standing.snapshot.iter().flat_map(|snapshot| &snapshot.chains);
+    let matches = |chain: &&Chain| match wanted {
+        Some(("chain", name)) => chain.id.to_string() == name,
+        Some(("group", name)) => chain
+            .group
+            .as_ref()
+            .is_some_and(|group| name == format!("{}/{}", chain.id.namespace, group.name)),
+        _ => false,
+    };
+    let ids: Vec<&ChainId> = chains.filter(matches).map(|chain| &chain.id).collect();
+    if ids.is_empty() {
+        let error = "name a group that has a chain here, as ?group=NAMESPACE/NAME, or a chain, as ?chain=NAMESPACE/NAME";
+        return respond(StatusCode::NOT_FOUND, &json!({"error": error}));
+    }
+    let mut told = Vec::new();
+    let mut going = false;
+    for control in running.controls() {
+        if ids.contains(&&control.handle.id) {
+            let result = control.return_guests().await;
+            going |= result.is_ok();
+            told.push(json!({"chain": control.handle.id.to_string(), "returning": result.is_ok(), "why": result.err()}));
+        }
+    }
+    let status = if going {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::CONFLICT
+    };
+    respond(status, &json!({"chains": told}))
+}
+
 async fn sessions(running: &Running) -> Value {
     let now = Timestamp::now();
     let listed = running.workers().sessions(LISTED).await;
@@ -225,6 +317,8 @@ fn describe(session: &SessionInfo, now: Timestamp) -> Value {
         "idleSeconds": session.idle.as_secs(),
         "bytesUp": session.bytes_up,
         "bytesDown": session.bytes_down,
+        "via": session.relayed.then_some(RELAY),
+        "guest": session.guest,
     })
 }
 

@@ -9,11 +9,14 @@ use futures::future::join_all;
 use switchyard_snapshot::{Chain, ChainId, ResourceId, Snapshot};
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
-use super::{Applied, NotListening, ProxyConfig, Source, StartError};
+use super::pulse::Pulse;
+use super::remotes::Alive;
+use super::{Applied, Hood, NotListening, ProxyConfig, SaidBoard, Source, StartError};
 use crate::chain::state::ChainReport;
 use crate::chain::task::{ChainControl, Surroundings};
 use crate::clock::Now;
 use crate::drain::{Life, Phase};
+use crate::gossip::GossipCounters;
 use crate::monitor::prober::ProbeCounters;
 use crate::resolve::Resolver;
 use crate::route::Routing;
@@ -21,6 +24,9 @@ use crate::state_dir::StateDir;
 use crate::tasks::Tasks;
 use crate::tls;
 use crate::worker::{WorkerConfig, Workers};
+
+/// A drain waits so long for a configuration that is being applied.
+const APPLIED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A listener that could not be bound is tried again after this long.
 const LISTEN_AGAIN: Duration = Duration::from_secs(2);
@@ -36,9 +42,13 @@ pub(crate) struct Running {
     chains: Mutex<BTreeMap<ChainId, Member>>,
     standing: watch::Sender<Arc<Standing>>,
     source: Mutex<Option<Source>>,
+    hood: watch::Sender<Hood>,
+    remotes: watch::Sender<Alive>,
+    gossip: Mutex<Option<Arc<GossipCounters>>>,
     tls: tls::Keeper,
     /// Whoever changes what listens holds this: snapshots are applied one after the other, and none once it drains.
     applying: Arc<AsyncMutex<()>>,
+    pulse: Pulse,
 }
 
 #[derive(Clone, Debug)]
@@ -108,6 +118,10 @@ impl Running {
             source,
         })?;
         let started = Now::read();
+        let hood = watch::Sender::new(Hood {
+            unknown: true,
+            ..Hood::default()
+        });
         Ok(Self {
             name: config.name,
             started,
@@ -116,6 +130,8 @@ impl Running {
                 workers: Arc::new(workers),
                 probes: Arc::default(),
                 news: Arc::default(),
+                hood: hood.subscribe(),
+                said: Arc::default(),
                 state_dir: state_dir.transpose()?,
             },
             tasks,
@@ -130,8 +146,12 @@ impl Running {
                 rejections: 0,
             })),
             source: Mutex::default(),
+            hood,
+            remotes: watch::Sender::default(),
+            gossip: Mutex::default(),
             tls: tls::Keeper::of_process(),
             applying: Arc::default(),
+            pulse: Pulse::default(),
         })
     }
 
@@ -166,6 +186,35 @@ impl Running {
     /// Changes with each snapshot, and when a listener that could not be bound is.
     pub(crate) fn changes(&self) -> watch::Receiver<Arc<Standing>> {
         self.standing.subscribe()
+    }
+
+    /// Where this proxy stands among others.
+    pub(crate) fn hood(&self) -> &watch::Sender<Hood> {
+        &self.hood
+    }
+
+    /// What goes over the wire of gossip; none: this proxy has talked to nobody yet.
+    pub(crate) fn gossip(&self) -> Option<Arc<GossipCounters>> {
+        self.gossip.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn tell_gossip(&self, counters: Arc<GossipCounters>) {
+        *self.gossip.lock().unwrap_or_else(PoisonError::into_inner) = Some(counters);
+    }
+
+    /// Which chains beyond this cluster live.
+    pub(super) fn remotes(&self) -> watch::Receiver<Alive> {
+        self.remotes.subscribe()
+    }
+
+    /// Tells it.
+    pub(super) fn tell_remotes(&self) -> &watch::Sender<Alive> {
+        &self.remotes
+    }
+
+    /// What chains say of themselves.
+    pub(crate) fn board(&self) -> &SaidBoard {
+        &self.around.said
     }
 
     /// Notified when a chain has something new to report.
@@ -229,6 +278,21 @@ impl Running {
             .collect()
     }
 
+    /// Waits until another proxy has been heard, if there is one to be heard.
+    pub(super) async fn heard(&self) {
+        let standing = self.standing();
+        let others = standing.snapshot.as_ref().is_some_and(|snapshot| {
+            let listed = snapshot.peers.iter().flat_map(|pool| &pool.proxies);
+            let seeds = snapshot.pool.gossip.iter().flat_map(|gossip| &gossip.seeds);
+            // oneself may be among them
+            listed.flatten().count() + seeds.count() > 1
+        });
+        if others {
+            let mut hood = self.hood.subscribe();
+            let _ = hood.wait_for(|hood| !hood.neighbours.peers.is_empty()).await;
+        }
+    }
+
     /// Waits until every chain that runs now knows where it stands.
     pub(super) async fn informed(&self) {
         for control in self.controls() {
@@ -249,7 +313,12 @@ impl Running {
             self.tasks.spawn("drain", async move {
                 let work = async {
                     // a snapshot that is being applied may still open listeners
-                    let applying = applying.lock().await;
+                    let applying = tokio::time::timeout(APPLIED_WITHIN, applying.lock()).await;
+                    if applying.is_err() {
+                        tracing::error!(
+                            "a configuration is still being applied after {APPLIED_WITHIN:?}: draining nevertheless"
+                        );
+                    }
                     workers.stop_accepting().await;
                     drop(applying);
                     life.run(&workers).await;
@@ -327,7 +396,7 @@ impl Running {
         };
         let errors = self
             .workers()
-            .apply(Arc::new(Routing::new(snapshot, &handles, &self.tls)))
+            .apply(Arc::new(Routing::new(snapshot, &handles, &self.tls, &self.name)))
             .await;
         let errors = errors.iter().map(|error| NotListening {
             listener: error.listener.clone(),
@@ -422,6 +491,15 @@ impl Running {
 
     fn chains(&self) -> MutexGuard<'_, BTreeMap<ChainId, Member>> {
         self.chains.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn beat(&self) {
+        self.pulse.beat(self.uptime());
+    }
+
+    /// Whether who feeds this proxy stands still.
+    pub(crate) fn is_fed_no_more(&self) -> bool {
+        self.pulse.has_hung(self.uptime())
     }
 
     /// How long it has been running.

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::testing::dns::{DnsServer, Mood};
 use crate::testing::eventually;
-use crate::testing::rig::{self, ask, client, rest, within};
+use crate::testing::rig::{self, ask, client, free_port, rest, within};
 
 mod tls;
 
@@ -49,15 +49,6 @@ impl Server {
         self.tasks.shutdown().await;
         self.address
     }
-}
-
-/// A port of loopback that was free a moment ago.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 fn listener(name: &str) -> Listener {
@@ -110,14 +101,18 @@ fn snapshot(listeners: Vec<Listener>, chains: Vec<Chain>) -> Snapshot {
             affinity: None,
             drain_timeout: SECOND * 60,
             ticket_keys: Vec::new(),
+            relay_keys: Vec::new(),
+            gossip: None,
         },
         listeners,
         chains,
+        peers: Vec::new(),
     }
 }
 
 fn config(resolver: &Resolver) -> ProxyConfig {
     ProxyConfig {
+        advertise: None,
         name: "pool-0".into(),
         bind: None,
         admin: "127.0.0.1:0".parse().unwrap(),

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use switchyard_snapshot::Chain;
 
 use crate::endpoint::EndpointId;
+use crate::gossip::Neighbours;
+use crate::redirect::Topology;
+use crate::redirect::table::Remotes;
 use crate::resolve::{Lookup, Question};
 
 /// Something happened.
@@ -23,6 +26,8 @@ pub enum Event {
         endpoint: EndpointId,
         /// Index into the chain's monitors.
         monitor: usize,
+        /// When it began.
+        begun: Instant,
         /// Why it failed, in words.
         result: Result<(), String>,
     },
@@ -30,11 +35,24 @@ pub enum Event {
     Confirmed {
         /// Of which endpoint.
         endpoint: EndpointId,
+        /// When it began.
+        begun: Instant,
         /// Why it failed, in words.
         result: Result<(), String>,
     },
     /// A data worker could not connect.
     ConnectFailed(ConnectFailed),
+    /// Where this proxy stands among others; none: it talks to nobody. Comes before the first [`Event::Neighbours`], and
+    /// both before anything else, or a chain that starts might change its tier before it has heard of anybody.
+    Topology(Option<Arc<Topology>>),
+    /// What other proxies say, and whether they live.
+    Neighbours(Arc<Neighbours>),
+    /// What monitors say of the group's chains beyond this cluster.
+    Remotes(Arc<Remotes>),
+    /// Whether this proxy drains.
+    Draining(bool),
+    /// Guests of this chain shall go back now.
+    Return,
     /// Time has passed: at or after the moment that the state asked to be woken.
     Tick,
 }
@@ -80,6 +98,9 @@ pub struct Stored {
     /// When a failback is due, if one is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failback_at: Option<Timestamp>,
+    /// When guests go back, where that hangs on a schedule: a start that comes while nobody runs is not lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returns_at: Option<Timestamp>,
 }
 
 /// A change worth telling: logged, counted, kept in the chain's history.
@@ -112,4 +133,7 @@ pub enum TransitionKind {
     BackendUp,
     Suspended,
     Resumed,
+    /// Clients are sent to others.
+    RedirectStarted,
+    RedirectEnded,
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use switchyard_snapshot::{
     Backend, Balance, Chain, ChainId, Connect, Failback, Failover, Families, HeaderRules, Health,
-    HttpVersion, Mode, Monitor, OnDown, OnMissing, Passive, Resolution, SendProxy, Target,
+    HttpVersion, Mode, Monitor, OnDown, OnMissing, Passive, Redirect, Resolution, SendProxy, Target,
 };
 
 use super::view::{Candidate, Via, View};
@@ -105,6 +105,8 @@ pub fn chain(backends: Vec<Backend>) -> Chain {
         drain_vanished: None,
         suspend: false,
         headers: HeaderRules::default(),
+        group: None,
+        redirect: Redirect::default(),
     }
 }
 
@@ -183,6 +185,7 @@ pub fn candidate(n: u8, weight: u32, rank: u32) -> Candidate {
         warming_since: None,
         max_connections: None,
         via: Via::default(),
+        relay: None,
     }
 }
 
@@ -197,5 +200,7 @@ pub fn view(version: u64, balance: Balance, candidates: Vec<Candidate>) -> View 
         candidates,
         away: Vec::new(),
         empty: None,
+        detour: None,
+        returning: None,
     }
 }

@@ -4,12 +4,18 @@
 //! After each [`ChainState::handle`] the edge looks at what it serves: questions, probed, leaving and the view (when its
 //! version grew), and sends [`Event::Tick`] at [`ChainState::wake_at`].
 
+mod bearings;
+mod blackout;
+mod circle;
 mod leave;
 mod member;
 mod outlook;
+mod outward;
 mod report;
 mod roster;
+mod tiers;
 
+pub use bearings::{Bearings, GiveBack};
 pub use leave::LeaveReason;
 pub use report::{Active, ChainReport, EndpointReport, Outline};
 
@@ -17,20 +23,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use switchyard_snapshot::{Chain, Failback, Mode};
+use switchyard_snapshot::{Chain, Mode};
 
 use super::event::{Event, Order, Stored, Transition, TransitionKind};
 use super::view::View;
 use crate::clock::Now;
 use crate::endpoint::{Endpoint, EndpointId};
-use crate::failover::machine::{Change, Machine, Rules, TierHealth};
+use crate::failover::machine::{Machine, TierHealth};
 use crate::failover::schedule::Calendar;
 use crate::presence::{self, Lookups};
 use crate::resolve::Question;
 use crate::verdict::{self, Verdict};
+use blackout::Blackout;
+use circle::Circle;
 use member::Member;
-use report::{History, backends_of};
+use outward::Outward;
+use report::History;
 use roster::Roster;
+use tiers::manual_tier;
 
 /// The state of one chain.
 #[derive(Clone, Debug)]
@@ -40,6 +50,13 @@ pub struct ChainState {
     lookups: Lookups,
     roster: Roster,
     machine: Machine,
+    /// How each tier does, sorted.
+    tiers: Vec<TierHealth>,
+    blackout: Blackout,
+    circle: Circle,
+    outward: Outward,
+    /// A tier that could serve instead of the active one is being looked at first.
+    looks: bool,
     /// What was last ordered to be kept, or found kept.
     kept: Stored,
     /// Why sessions of other tiers than the active one must leave.
@@ -74,7 +91,6 @@ impl ChainState {
         let mut state = Self {
             calendar: calendar(&chain),
             lookups: Lookups::new(),
-            kept: stored.unwrap_or_else(|| machine.stored()),
             others_leave: None,
             stale: BTreeSet::new(),
             view: outlook::view(&chain, &roster, machine.tier(), None, now.mono),
@@ -82,6 +98,12 @@ impl ChainState {
             history: History::default(),
             orders: Vec::new(),
             wake_at: None,
+            tiers: Vec::new(),
+            looks: false,
+            blackout: Blackout::default(),
+            circle: Circle::default(),
+            outward: Outward::new(&chain, stored.as_ref().and_then(|stored| stored.returns_at), now),
+            kept: stored.unwrap_or_else(|| machine.stored()),
             machine,
             roster,
             chain,
@@ -107,20 +129,46 @@ impl ChainState {
             Event::Probed {
                 endpoint,
                 monitor,
+                begun,
                 result,
             } => {
                 let (rise, fall) = (self.chain.health.rise, self.chain.health.fall);
-                let member = self.roster.get_mut(endpoint);
-                if let Some(track) = member.and_then(|member| member.tracks.get_mut(monitor)) {
+                if let Some(member) = self.roster.get_mut(endpoint)
+                    && let Some(track) = member.tracks.get_mut(monitor)
+                {
+                    let passed = result.is_ok();
                     track.record(result, rise, fall);
+                    member.saw(passed, begun, now.mono);
                 }
             }
-            Event::Confirmed { endpoint, result } => self.confirmed(endpoint, result, now),
+            Event::Confirmed {
+                endpoint,
+                begun,
+                result,
+            } => self.confirmed(endpoint, begun, result, now),
             Event::ConnectFailed(failed) => {
                 if let Some(member) = self.roster.get_mut(failed.endpoint) {
+                    member.fell(now.mono);
                     member.ejection.failed(&failed, &self.chain.health, now.mono);
                 }
             }
+            Event::Topology(topology) => {
+                self.circle.place(topology, &self.chain.id, now.mono);
+                self.outward.look_again();
+            }
+            Event::Neighbours(neighbours) => {
+                let news = self.circle.hear(neighbours, &self.chain, now.mono);
+                // Most of the time all that they say is that they stand by their words, many times a second.
+                if !news && self.machine.waits().is_none() && !self.outward.is_attentive() {
+                    return Vec::new();
+                }
+                if news {
+                    self.outward.look_again();
+                }
+            }
+            Event::Remotes(remotes) => self.outward.set_remotes(remotes),
+            Event::Draining(draining) => self.outward.set_draining(draining),
+            Event::Return => self.outward.tell(),
             Event::Tick => {}
         }
         self.settle(now);
@@ -129,6 +177,7 @@ impl ChainState {
 
     fn configure(&mut self, chain: Arc<Chain>, now: Now) {
         let before = std::mem::replace(&mut self.chain, chain);
+        self.outward.configure(&before, &self.chain);
         if before.schedule != self.chain.schedule {
             self.calendar = calendar(&self.chain);
             self.machine.recalendar();
@@ -154,10 +203,11 @@ impl ChainState {
         }
     }
 
-    fn confirmed(&mut self, endpoint: EndpointId, result: Result<(), String>, now: Now) {
+    fn confirmed(&mut self, endpoint: EndpointId, begun: Instant, result: Result<(), String>, now: Now) {
         let Some(member) = self.roster.get_mut(endpoint) else {
             return;
         };
+        member.saw(result.is_ok(), begun, now.mono);
         // After a pass the edge has stopped by itself; after a failure it goes on.
         member.confirming = member.confirming.and(result.is_err().then_some(now.mono));
         if member.ejection.confirmed(result, &self.chain.health, now.mono) {
@@ -172,13 +222,17 @@ impl ChainState {
         }
         self.judge(now);
         self.note_staleness(now);
+        self.tiers = self.tier_health();
+        self.heed_doubts(now.mono);
+        self.look_after_blackout(now.mono);
         self.fail_over(now);
         self.order_confirmations(now.mono);
         let stopped = self.roster.forget(&self.chain, now.mono);
         let stopped = stopped.iter().filter(|member| member.confirming.is_some());
         self.orders
             .extend(stopped.map(|member| Order::StopConfirming(member.endpoint.id)));
-        self.look_out(now.mono);
+        self.look_out(now);
+        self.keep();
         self.wake_at = self.next_moment(now.mono);
     }
 
@@ -227,67 +281,9 @@ impl ChainState {
         self.stale = stale.into_keys().collect();
     }
 
-    fn fail_over(&mut self, now: Now) {
-        let chain = Arc::clone(&self.chain);
-        let health = self.tier_health();
-        let rules = Rules {
-            failover: &chain.failover,
-            manual: manual_tier(&chain),
-            calendar: self.calendar.as_ref(),
-        };
-        // A change can bring the next one at once, each to a better tier.
-        let rounds = 0..=health.len();
-        let changes: Vec<Change> = rounds
-            .map_while(|_| self.machine.step(&rules, &health, now))
-            .collect();
-        for change in changes {
-            self.others_leave = match (change.kind, chain.failover.mode, chain.failover.failback) {
-                (TransitionKind::Switched, Mode::Manual, _) => Some(LeaveReason::Switched),
-                (TransitionKind::FailedBack, _, failback) if failback != Failback::Sticky => {
-                    Some(LeaveReason::FailedBack)
-                }
-                _ => None,
-            };
-            self.announce_change(change, now);
-        }
-        let stored = self.machine.stored();
-        if stored != self.kept {
-            self.kept = stored.clone();
-            self.orders.push(Order::Persist(stored));
-        }
-    }
-
-    fn announce_change(&mut self, change: Change, now: Now) {
-        let (from, to) = (
-            backends_of(&self.chain, change.from),
-            backends_of(&self.chain, change.to),
-        );
-        self.announce(change.kind, from, to, change.reason, now);
-    }
-
-    fn tier_health(&self) -> Vec<TierHealth> {
-        let mut all: BTreeMap<u32, TierHealth> = BTreeMap::new();
-        for (backend, listing) in self.chain.backends.iter().zip(&self.roster.listings) {
-            let health = all.entry(backend.tier).or_insert(TierHealth {
-                tier: backend.tier,
-                serving: 0,
-                proven: 0,
-                pending: false,
-            });
-            health.pending |= listing.pending();
-        }
-        for member in self.roster.iter().filter(|member| member.health.0.serves()) {
-            if let Some(health) = member.tier(&self.chain).and_then(|tier| all.get_mut(&tier)) {
-                health.serving += 1;
-                health.proven += u32::from(member.proven());
-            }
-        }
-        all.into_values().collect()
-    }
-
     fn order_confirmations(&mut self, now: Instant) {
         for member in self.roster.iter_mut() {
-            let wanted = member.ejection.wants_confirming() && member.presence_counts(&self.chain, now);
+            let wanted = member.wants_confirming(&self.chain, now);
             let lost = member
                 .confirming
                 .is_some_and(|since| now >= since + member::patience(&self.chain));
@@ -301,10 +297,12 @@ impl ChainState {
     }
 
     /// Makes the view and the list of those who must leave.
-    fn look_out(&mut self, now: Instant) {
+    fn look_out(&mut self, moment: Now) {
+        let now = moment.mono;
         let empty_since = self.view.empty.as_ref().map(|empty| empty.since);
         let tier = self.machine.tier();
         let mut view = outlook::view(&self.chain, &self.roster, tier, empty_since, now);
+        self.look_outward(&mut view, moment);
         if !outlook::same(&view, &self.view) || self.view.version == 0 {
             view.version = self.view.version + 1;
             self.view = view;
@@ -327,8 +325,11 @@ impl ChainState {
             .filter_map(|member| member.changes_at(&self.chain, now));
         members
             .chain(self.roster.relist_at())
+            .chain(self.asks_until(now))
             .chain(self.roster.forget_at(&self.chain, now))
             .chain(self.machine.wake_at())
+            .chain(self.circle.changes_at(&self.chain, now))
+            .chain(self.outward_changes_at(now))
             .min()
     }
 
@@ -392,6 +393,12 @@ impl ChainState {
             config: Arc::clone(&self.chain),
             epoch: self.machine.epoch(),
             last: self.history.last(),
+            standing: self.outward.stand().clone(),
+            redirect: self
+                .outward
+                .redirect()
+                .map(|redirect| (redirect.to, redirect.since)),
+            returns_at: self.outward.returns_at(),
             members: members
                 .map(|member| (member.endpoint.id, member.verdict))
                 .collect(),
@@ -406,6 +413,10 @@ impl ChainState {
             config: Arc::clone(&self.chain),
             active: report::active(&self.chain, &self.machine),
             failback_at: self.machine.failback_at(),
+            waits: self.machine.waits().map(str::to_owned),
+            standing: self.outward.stand().clone(),
+            redirect: self.outward.redirect(),
+            returns_at: self.outward.returns_at(),
             endpoints: self
                 .roster
                 .iter()
@@ -420,15 +431,6 @@ impl ChainState {
 fn tiers(chain: &Chain) -> Vec<u32> {
     let all: BTreeSet<u32> = chain.backends.iter().map(|backend| backend.tier).collect();
     all.into_iter().collect()
-}
-
-/// The tier of the backend that `failover.active` names.
-fn manual_tier(chain: &Chain) -> Option<u32> {
-    let active = chain.failover.active.as_deref()?;
-    let mut backends = chain.backends.iter();
-    backends
-        .find(|backend| backend.name == active)
-        .map(|backend| backend.tier)
 }
 
 /// None: no schedule, or one that cannot be understood (which the compile step refuses).

@@ -2,6 +2,7 @@
 //! Out: views for data workers, probes, sessions that are moved, state on disk, word of every change.
 
 mod control;
+mod giving_back;
 mod lookups;
 mod moving;
 
@@ -19,14 +20,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::event::{ConnectFailed, Event, Order, Stored, Transition, TransitionKind};
 use super::handle::ChainHandle;
-use super::state::{ChainReport, ChainState, LeaveReason, Outline};
+use super::state::{Bearings, ChainReport, ChainState, LeaveReason, Outline};
+use crate::app::{Hood, SaidBoard};
 use crate::clock::Now;
 use crate::endpoint::{Endpoint, EndpointId};
+use crate::gossip::ChainSaid;
 use crate::monitor::Target;
 use crate::monitor::prober::{Probed, Probers};
 use crate::resolve::{Clamp, Question};
 use crate::session::end::CloseReason;
 use crate::state_dir::Kept;
+use giving_back::Farewell;
 use lookups::Lookups;
 use moving::Mover;
 
@@ -37,16 +41,27 @@ const TOGETHER: usize = 64;
 /// for anybody else.
 const SHORTEST_NAP: Duration = Duration::from_millis(1);
 
+/// A chain that starts waits so long to be told whom its proxy talks to. It would change its tier alone otherwise: listeners are
+/// bound, and probes pass, before that is known.
+const PLACED_WITHIN: Duration = Duration::from_secs(1);
+
 /// What the proxy wants of a chain.
 #[derive(Debug)]
 enum Command {
     Configure(Arc<Chain>, oneshot::Sender<()>),
     Report(oneshot::Sender<ChainReport>),
-    Remove { forget: bool },
+    /// Where its clients go that it cannot serve; none: it stands alone.
+    Bearings(oneshot::Sender<Option<Bearings>>),
+    /// Its guests go back now. Answers whether there is anybody to whom they could.
+    Return(oneshot::Sender<Result<(), String>>),
+    Remove {
+        forget: bool,
+    },
 }
 
 struct Inbox {
     orders: mpsc::Receiver<Command>,
+    hood: watch::Receiver<Hood>,
     probed: mpsc::Receiver<Probed>,
     feedback: mpsc::Receiver<ConnectFailed>,
     ended: CancellationToken,
@@ -64,12 +79,18 @@ struct ChainTask {
     probers: Probers,
     watched: Watched,
     mover: Mover,
+    farewell: Farewell,
     kept: watch::Sender<Kept>,
     transitions: Arc<TransitionCounters>,
     waiting: watch::Sender<Option<String>>,
     news: Arc<Notify>,
     /// What others were told last that there is news of.
     outline: Option<Outline>,
+    board: Arc<SaidBoard>,
+    /// What other proxies were told last.
+    told: Option<ChainSaid>,
+    /// Where this proxy stood when it was looked at last.
+    hood: Option<Hood>,
 }
 
 /// What probes and mover were last told of; most events change none of it.
@@ -92,13 +113,25 @@ impl Watched {
 enum Input {
     Event(Event),
     Command(Command),
+    /// Others say something new, or this proxy stands elsewhere among them.
+    Hood,
     Move,
+    GiveBack,
     /// The proxy stops.
     End,
 }
 
 impl ChainTask {
     async fn run(mut self, mut inbox: Inbox) {
+        // Clients are served meanwhile, by what is configured.
+        self.settle();
+        let placed = async { drop(inbox.hood.wait_for(|hood| !hood.unknown).await) };
+        tokio::select! {
+            // however that ends: what is known then is what there is
+            _ = tokio::time::timeout(PLACED_WITHIN, placed) => {}
+            () = inbox.ended.cancelled() => {}
+        }
+        self.look_around(&mut inbox.hood);
         self.settle();
         loop {
             let input = self.next(&mut inbox).await;
@@ -107,13 +140,22 @@ impl ChainTask {
             while let Some(input) = more {
                 match input {
                     Input::Event(event) => self.take(event),
+                    Input::Hood => self.look_around(&mut inbox.hood),
                     Input::Move => self.mover.turn(Instant::now()).await,
+                    Input::GiveBack => self.farewell.turn(Instant::now()).await,
                     Input::Command(Command::Configure(chain, done)) => {
                         self.configure(chain);
                         let _ = done.send(());
                     }
                     Input::Command(Command::Report(answer)) => {
                         let _ = answer.send(self.state.report(Now::read()));
+                    }
+                    Input::Command(Command::Bearings(answer)) => {
+                        let _ = answer.send(self.state.bearings(Now::read()));
+                    }
+                    Input::Command(Command::Return(answer)) => {
+                        let _ = answer.send(self.state.may_return(Instant::now()));
+                        self.take(Event::Return);
                     }
                     Input::Command(Command::Remove { forget }) => {
                         tokio::select! {
@@ -136,14 +178,17 @@ impl ChainTask {
         let now = Instant::now();
         let tick_at = self.state.wake_at().map(|at| at.max(now + SHORTEST_NAP));
         let move_at = self.mover.turn_at();
+        let back_at = self.farewell.turn_at();
         tokio::select! {
             command = inbox.orders.recv() => command.map_or(Input::End, Input::Command),
             () = inbox.ended.cancelled() => Input::End,
             Some(failed) = inbox.feedback.recv() => Input::Event(Event::ConnectFailed(failed)),
             Some(probed) = inbox.probed.recv() => Input::Event(probed.into()),
             (question, lookup) = self.lookups.next() => Input::Event(Event::Resolved(question, lookup)),
+            Ok(()) = inbox.hood.changed() => Input::Hood,
             () = sleep_until(tick_at.unwrap_or(now).into()), if tick_at.is_some() => Input::Event(Event::Tick),
             () = sleep_until(move_at.unwrap_or(now).into()), if move_at.is_some() => Input::Move,
+            () = sleep_until(back_at.unwrap_or(now).into()), if back_at.is_some() => Input::GiveBack,
         }
     }
 
@@ -158,8 +203,28 @@ impl ChainTask {
         Some(Input::Event(Event::Resolved(question, lookup)))
     }
 
+    /// Tells the state where this proxy stands among others, and what they say; what is as it was is not told again.
+    fn look_around(&mut self, hood: &mut watch::Receiver<Hood>) {
+        let hood = hood.borrow_and_update().clone();
+        let known = self.hood.replace(hood.clone());
+        let known = known.as_ref();
+        if known.is_none_or(|known| known.leaving != hood.leaving) {
+            self.take(Event::Draining(hood.leaving));
+        }
+        if known.is_none_or(|known| !Arc::ptr_eq(&known.remotes, &hood.remotes)) {
+            self.take(Event::Remotes(hood.remotes));
+        }
+        if known.is_none_or(|known| known.topology != hood.topology) {
+            self.take(Event::Topology(hood.topology));
+        }
+        if known.is_none_or(|known| !Arc::ptr_eq(&known.neighbours, &hood.neighbours)) {
+            self.take(Event::Neighbours(hood.neighbours));
+        }
+    }
+
     fn configure(&mut self, chain: Arc<Chain>) {
         self.mover.set_pace(chain.failover.pace);
+        self.farewell.set_pace(chain.failover.pace);
         self.chain = Arc::clone(&chain);
         self.take(Event::Configured(chain));
         self.settle();
@@ -192,7 +257,10 @@ impl ChainTask {
         let Transition { from, to, reason, .. } = transition;
         let chain = &self.chain.id;
         match transition.kind {
-            TransitionKind::FailedOver | TransitionKind::BackendDown | TransitionKind::EndpointsStale => {
+            TransitionKind::FailedOver
+            | TransitionKind::BackendDown
+            | TransitionKind::EndpointsStale
+            | TransitionKind::RedirectStarted => {
                 tracing::warn!(%chain, kind, from, to, reason, "transition");
             }
             _ => tracing::info!(%chain, kind, from, to, reason, "transition"),
@@ -211,6 +279,12 @@ impl ChainTask {
         if self.outline.as_ref() != Some(&outline) {
             self.outline = Some(outline);
             self.news.notify_one();
+        }
+        self.farewell.set(self.state.giving_back(now.mono), now.mono);
+        let said = self.state.said();
+        if self.told.as_ref() != Some(&said) {
+            self.board.say(&self.chain.id, said.clone());
+            self.told = Some(said);
         }
         let Chain {
             resolution, health, ..
@@ -287,9 +361,11 @@ impl ChainTask {
             lookups,
             kept,
             chain,
+            board,
             ..
         } = self;
         if forget {
+            board.forget(&chain.id);
             kept.send_replace(Kept::Forgotten);
         }
         drop((lookups, kept));
@@ -310,13 +386,23 @@ impl From<Probed> for Event {
             Probed::Monitor {
                 endpoint,
                 monitor,
+                begun,
                 result,
             } => Self::Probed {
                 endpoint,
                 monitor,
+                begun,
                 result,
             },
-            Probed::Confirmed { endpoint, result } => Self::Confirmed { endpoint, result },
+            Probed::Confirmed {
+                endpoint,
+                begun,
+                result,
+            } => Self::Confirmed {
+                endpoint,
+                begun,
+                result,
+            },
         }
     }
 }

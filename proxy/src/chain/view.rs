@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use switchyard_snapshot::{Backend, Chain, HttpVersion, SendProxy};
+use ipnet::IpNet;
+use jiff::Timestamp;
+use switchyard_snapshot::{Backend, Chain, ChainId, Dialect, Fallback, HttpVersion, SendProxy};
 
 use crate::endpoint::Endpoint;
+use crate::gossip::PeerId;
 
 /// The bit of a rank that says that no probe has passed yet: behind all that are proven.
 pub const UNPROVEN: u32 = 1 << 31;
@@ -26,6 +29,70 @@ pub struct View {
     pub away: Vec<Away>,
     /// Why there are no candidates; none: there are.
     pub empty: Option<Empty>,
+    /// Nobody here serves, and others of the group do: where clients are sent. The candidates are then the direct ports of
+    /// the proxies that relay, each with [`Candidate::relay`].
+    pub detour: Option<Arc<Detour>>,
+    /// Guests of this chain are on their way back; none: they may stay.
+    pub returning: Option<Arc<Returning>>,
+}
+
+/// Where clients of a chain are sent that does not serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detour {
+    /// In words: why it does not serve.
+    pub why: String,
+    /// Native redirects that its clients follow.
+    pub dialects: Vec<Dialect>,
+    /// What becomes of those that follow none.
+    pub fallback: Fallback,
+    /// Best rank first; never empty.
+    pub targets: Vec<Target>,
+    /// The next start of prime time: nobody should count on the detour for longer.
+    pub until: Option<Timestamp>,
+}
+
+/// A proxy to which clients are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Which; none: one beyond this cluster.
+    pub peer: Option<PeerId>,
+    /// The chain that serves there.
+    pub chain: ChainId,
+    /// Lower goes first.
+    pub rank: u32,
+    /// Share among its rank, 1 or more: its headroom.
+    pub weight: u32,
+    /// How clients reach it: the first whose networks hold the client's address.
+    pub direct: Vec<Direct>,
+}
+
+/// How some clients reach one proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Direct {
+    /// A name or an address.
+    pub host: String,
+    /// The port of the listener that serves the chain there.
+    pub port: u16,
+    /// Networks of the clients that can; none: all.
+    pub networks: Vec<IpNet>,
+}
+
+/// What a header says to the proxy that relays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayTo {
+    /// Which proxy.
+    pub peer: PeerId,
+    /// The chain that shall serve there.
+    pub chain: ChainId,
+}
+
+/// Guests on their way back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Returning {
+    /// Since when.
+    pub since: Instant,
+    /// Where they belong, for each chain that they may have come from: host and port of its access point.
+    pub homes: Vec<(ChainId, String, u16)>,
 }
 
 /// An endpoint that may be picked.
@@ -44,6 +111,8 @@ pub struct Candidate {
     pub max_connections: Option<u32>,
     /// How it is spoken to.
     pub via: Via,
+    /// It is no backend's endpoint but another proxy's direct port.
+    pub relay: Option<Arc<RelayTo>>,
 }
 
 /// How connections to a backend's endpoints begin.

@@ -66,15 +66,22 @@ impl Announce<'_> {
         if version == SendProxy::None {
             return Ok(Vec::new());
         }
-        let addresses = match (self.addresses, self.client) {
-            (Some(addresses), _) => addresses.clone(),
-            (None, Some(client)) => Addresses {
+        Ok(proxy_protocol::encode(version, &self.addresses()?, self.name))
+    }
+
+    /// The client, and what it connected to.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn addresses(&self) -> io::Result<Addresses> {
+        match (self.addresses, self.client) {
+            (Some(addresses), _) => Ok(addresses.clone()),
+            (None, Some(client)) => Ok(Addresses {
                 source: self.from,
                 destination: socket::local_address(client)?,
-            },
-            (None, None) => return Err(io::ErrorKind::NotConnected.into()),
-        };
-        Ok(proxy_protocol::encode(version, &addresses, self.name))
+            }),
+            (None, None) => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 }
 

@@ -73,7 +73,7 @@ impl<'a> Search<'a> {
     /// What one finished attempt means where no other is pending.
     async fn settle(&mut self, choice: Choice, outcome: Outcome) -> Result<Option<Connected>, Refused> {
         match outcome {
-            Ok(stream) => Ok(Some(self.connected(choice, stream))),
+            Ok(stream) => self.connected(choice, stream).map(Some),
             Err((error, text)) => {
                 self.failed(&choice, error, &text);
                 drop(choice);
@@ -156,24 +156,32 @@ impl<'a> Search<'a> {
         })
     }
 
-    fn connected(&self, choice: Choice, stream: Wire) -> Connected {
+    fn connected(&self, choice: Choice, stream: Wire) -> Result<Connected, Refused> {
         let Choice {
             place,
             via,
+            relay,
             away_from_home,
         } = choice;
         let endpoint = place.endpoint();
         endpoint.note_success();
-        self.note_home(endpoint.id, away_from_home);
+        let counts = &self.caller.chain.counts;
+        let relay = relay.map(|to| self.relay_header(&to)).transpose()?;
+        if relay.is_some() {
+            counts.relayed.add(1);
+        } else {
+            self.note_home(endpoint.id, away_from_home);
+        }
         let took = self.begun.elapsed();
-        self.caller.chain.counts.connected(took);
-        Connected {
+        counts.connected(took);
+        Ok(Connected {
             stream,
             place,
             via,
+            relay,
             attempts: self.attempts,
             took,
-        }
+        })
     }
 }
 

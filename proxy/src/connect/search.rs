@@ -2,20 +2,21 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use switchyard_snapshot::Balance;
 
 use crate::affinity::Why;
 use crate::chain::event::ConnectFailed;
-use crate::chain::view::{Candidate, Via, View};
+use crate::chain::view::{Candidate, RelayTo, Via, View};
 use crate::endpoint::{EndpointId, Place};
 use crate::listener::Refused;
 use crate::pick::{Nobody, pick};
 use crate::session::end::{ConnectError, Refusal};
 
 use super::gone::left;
-use super::{Caller, Reached, is_past};
+use super::{Caller, Reached, is_past, relayed};
 
 /// How long after a failure the same endpoint is tried again, where there is no other; doubled each time.
 const RETRY_SAME: Duration = Duration::from_millis(100);
@@ -30,6 +31,8 @@ const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
 pub(super) struct Choice {
     pub(super) place: Place,
     pub(super) via: Via,
+    /// It is another proxy.
+    pub(super) relay: Option<Arc<RelayTo>>,
     /// With affinity, why it is not the client's home.
     pub(super) away_from_home: Option<Why>,
 }
@@ -91,7 +94,9 @@ impl<'a> Search<'a> {
             tried: Vec::new(),
             version: view.version,
             max_attempts: connect.attempts.max(1),
-            sticks: view.chain.balance == Balance::SourceHash || caller.routing.affinity.is_some(),
+            sticks: view.chain.balance == Balance::SourceHash
+                || view.detour.is_some()
+                || caller.routing.affinity.is_some(),
             full_since: None,
             last_error: None,
         }
@@ -109,6 +114,9 @@ impl<'a> Search<'a> {
             self.version = view.version;
             // Whoever serves now was not known when the attempts were used up.
             self.max_attempts = self.max_attempts.max(self.attempts + 1);
+        }
+        if self.is_stranded(&view) {
+            return Err(Nobody::Empty);
         }
         if !self.may_try_again() {
             return Err(if view.candidates.is_empty() {
@@ -133,10 +141,16 @@ impl<'a> Search<'a> {
             match self.pick(&view) {
                 Ok((candidate, away_from_home)) => {
                     if let Some(place) = candidate.endpoint.reserve(candidate.max_connections) {
-                        let via = candidate.via;
+                        let relay = candidate.relay.clone();
+                        let via = if relay.is_some() {
+                            relayed::VIA
+                        } else {
+                            candidate.via
+                        };
                         break Ok(Choice {
                             place,
                             via,
+                            relay,
                             away_from_home,
                         });
                     }
@@ -160,7 +174,9 @@ impl<'a> Search<'a> {
             ..
         } = self.caller;
         let now = self.now();
-        if let Some(rules) = &routing.affinity {
+        if let Some(rules) = &routing.affinity
+            && view.detour.is_none()
+        {
             let choice = chain
                 .handle
                 .affinity
@@ -212,12 +228,14 @@ impl<'a> Search<'a> {
         let Choice {
             place,
             via,
+            relay,
             away_from_home,
         } = choice;
         self.note_home(place.endpoint().id, away_from_home);
         Reached {
             place,
             via,
+            relayed: relay.is_some(),
             attempts: self.attempts,
         }
     }
@@ -252,6 +270,9 @@ impl<'a> Search<'a> {
     /// Until when to wait for an endpoint where the chain has none, and what to say then.
     fn emptiness(&self) -> Result<(Instant, Refused), Refused> {
         let view = self.caller.chain.handle.view();
+        if let Some(detour) = view.detour.as_ref().filter(|_| self.is_stranded(&view)) {
+            return Err(self.stranded(detour));
+        }
         let Some(empty) = &view.empty else {
             return Ok((self.deadline, self.refused(Refusal::NoEndpoint)));
         };

@@ -131,7 +131,7 @@ async fn who_waits_for_an_ejected_endpoint_is_sent_on_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lone_endpoint_that_restarts_is_tried_again() {
-    let address = nobody().await;
+    let address = nobody();
     let mut control = Control::new(hasty(2000, 3, 250), vec![candidate(address)]);
     let workers = workers(1);
     let at = apply(&workers, routing(vec![(main(), vec![&control])])).await["main"];

@@ -7,10 +7,14 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use switchyard_snapshot::{AcceptProxy, HttpVersion, Listener, Protocol};
 use tokio::io::AsyncReadExt;
 
+use crate::http::Request;
+use crate::http::head::take_request;
 use crate::listener::Refused;
+use crate::proxy_protocol::relayed::{self, Fault, RelayKeys, Relayed};
 use crate::proxy_protocol::{self, Addresses, Header};
 use crate::session::end::Refusal;
 use crate::wire::Wire;
@@ -55,10 +59,48 @@ pub(crate) enum Spoken {
     Opaque,
 }
 
+/// For whom a request is.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// Its host as routes know it; none: it names nobody.
+    pub(crate) name: Option<String>,
+    /// It wants to change the protocol.
+    pub(crate) upgrades: bool,
+}
+
 impl Opening {
     /// What the client has said so far, without a PROXY header.
     pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes)
+    }
+
+    /// The same, still here.
+    pub(crate) fn said(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether what was said may still become a PROXY header that the client may not send.
+    pub(crate) fn may_be_header(&self) -> bool {
+        self.forbid_header && !self.bytes.is_empty()
+    }
+
+    /// Reads on once the connection is open, as long as it takes; false: the client says no more. The caller limits how much.
+    ///
+    /// # Errors
+    /// The client is gone, or sends a PROXY header that it may not send.
+    pub(crate) async fn read_on(&mut self, from: &mut Wire) -> Result<bool, Refused> {
+        self.bytes.reserve(CHUNK);
+        let gone = |error: io::Error| Refused::because(Refusal::ClientGone, error.to_string());
+        let more = from.read_buf(&mut self.bytes).await.map_err(gone)? > 0;
+        if self.forbid_header && proxy_protocol::is_header(&self.bytes) {
+            return Err(Refusal::UntrustedProxyHeader.into());
+        }
+        // Where nothing was said, the relay looks out for one.
+        let over = !(more && proxy_protocol::may_become_header(&self.bytes));
+        if over && !self.bytes.is_empty() {
+            self.forbid_header = false;
+        }
+        Ok(more)
     }
 
     /// Whether nothing has been read that the backend shall get.
@@ -103,6 +145,37 @@ impl Opening {
         }
     }
 
+    /// Reads a relay header on a direct port, where any other PROXY header is refused; none: there is no header.
+    pub(crate) async fn read_relayed(
+        &mut self,
+        from: &mut Source<'_>,
+        keys: Option<&RelayKeys>,
+        may_be_silent: bool,
+    ) -> Result<Option<Relayed>, Refused> {
+        loop {
+            match relayed::open(keys, &self.bytes) {
+                Ok(Some((relayed, length))) => {
+                    self.bytes.drain(..length);
+                    self.addresses = Some(relayed.addresses.clone());
+                    return Ok(Some(relayed));
+                }
+                Ok(None) => {}
+                Err(Fault::NoHeader) => return Ok(None),
+                Err(fault) => return Err(Refused::because(fault.refusal(), fault.to_string())),
+            }
+            let silence = may_be_silent && self.bytes.is_empty();
+            match self.read_more_within(from, silence.then_some(NO_HEADER)).await? {
+                Some(true) => {}
+                Some(false) if self.bytes.is_empty() => return Err(Refusal::ClientGone.into()),
+                // Whatever follows it would be taken for a guest's own words.
+                Some(false) if proxy_protocol::is_header(&self.bytes) => {
+                    return Err(Refused::because(Refusal::BadProxyHeader, "it ends in the middle"));
+                }
+                None | Some(false) => return Ok(None),
+            }
+        }
+    }
+
     /// Reads until it is known what a client of a `protocol` listener speaks; a `ClientHello` whole, and its name.
     pub(crate) async fn read_first(
         &mut self,
@@ -113,6 +186,28 @@ impl Opening {
     ) -> Result<Spoken, Refused> {
         self.read_until_known(from, protocol, rule, may_be_silent, look)
             .await
+    }
+
+    /// Reads the head of an HTTP/1 request and leaves it where it is. None: it is none that could be forwarded, or too long to
+    /// be looked at here; whoever serves requests says so.
+    pub(crate) async fn read_request(&mut self, from: &mut Source<'_>) -> Result<Option<Asked>, Refused> {
+        loop {
+            let mut copy = BytesMut::from(self.bytes.as_slice());
+            match take_request(&mut copy, LIMIT) {
+                Ok(Some(head)) => {
+                    let request = Request::from_h1(head).ok();
+                    return Ok(request.map(|request| Asked {
+                        name: request.name,
+                        upgrades: request.upgrade.is_some(),
+                    }));
+                }
+                Ok(None) if self.bytes.len() < LIMIT => {}
+                Ok(None) | Err(_) => return Ok(None),
+            }
+            if !self.read_more(from.wire).await? {
+                return Ok(None);
+            }
+        }
     }
 
     /// Reads until it is known what is inside TLS that ended here.

@@ -1,8 +1,9 @@
-//! The failover state machine of one chain. In: [`TierHealth`] of every tier, the rules, time. Out: at most one [`Change`]
-//! per step, and when a failback is due.
+//! The failover state machine of one chain. In: [`TierHealth`] of every tier, what pool-mates say of them, the rules, time.
+//! Out: at most one [`Change`] per step, when a failback is due, and for whom a change waits.
 //!
 //! | mode | the active tier | another tier | what happens |
 //! | --- | --- | --- | --- |
+//! | Automatic | any | a mate has a newer epoch | its tier serves, at once; of equal epochs the better tier holds |
 //! | Manual | any | any | the tier of `failover.active` serves, whatever its health; tier 0 where none is named |
 //! | Automatic | is not configured any more | | the lowest tier that is ready, else the lowest there is |
 //! | Automatic | down | a tier is ready | the lowest that is ready serves, at once |
@@ -10,6 +11,9 @@
 //! | Automatic | nothing of it serves | none is ready, one has a proven endpoint | the lowest such serves, as a last resort |
 //! | Automatic | nothing of it serves | none has | stays |
 //! | Automatic | up | a better one is ready | by `failback`: never, at once, after `delay` without a break, at a start of prime time |
+//!
+//! "Down" and "ready" is what all pool-mates must say that live, and say now ([`super::council`]): nobody leaves a tier, or
+//! goes back to one, because of what it alone sees. Of tiers that are ready here, one that all find ready goes first.
 //!
 //! *Down*: fewer than `minHealthy` endpoints serve, and none of its names still waits for a first answer. *Ready*: at
 //! least `minHealthy` endpoints serve that passed a probe. A tier that nobody could probe is never ready, so a proxy that
@@ -21,12 +25,16 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use switchyard_snapshot::{Failback, Failover, Mode};
 
+use super::council::{Claim, Council};
 use super::schedule::{Calendar, Clockwork};
 use crate::chain::event::{Stored, TransitionKind};
 use crate::clock::Now;
 
 /// The wall clock may be set while we wait for a start of prime time: look at it this often.
-const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
+pub const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
+
+/// A start of prime time waits so long for pool-mates to agree: longer than a silent one takes to count as dead.
+pub const AGREE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How one tier does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +58,8 @@ pub struct Rules<'a> {
     pub manual: Option<u32>,
     /// Prime time.
     pub calendar: Option<&'a Calendar>,
+    /// Pool-mates.
+    pub council: &'a Council<'a>,
 }
 
 /// The active tier became another one.
@@ -76,9 +86,16 @@ pub struct Machine {
     /// A deadline from before a restart, until better tiers are known to be up or not.
     adopted: Option<Timestamp>,
     clockwork: Clockwork,
+    /// A start that has come and still waits for mates, and until when it does.
+    held: Option<(Timestamp, Instant)>,
+    /// For whom a change waits, in words.
+    waits: Option<String>,
     failback_at: Option<Timestamp>,
     wake_at: Option<Instant>,
 }
+
+/// Where to, what kind of change that is, and why, in words.
+type Decided = (u32, TransitionKind, String);
 
 /// A better tier is up and has to stay so for a while.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +135,8 @@ impl Machine {
             better: BTreeMap::new(),
             adopted: None,
             clockwork: Clockwork::new(now.wall),
+            held: None,
+            waits: None,
             failback_at: None,
             wake_at: None,
         };
@@ -159,6 +178,11 @@ impl Machine {
         &self.reason
     }
 
+    /// A change is due, and waits for pool-mates: for whom and why, in words.
+    pub fn waits(&self) -> Option<&str> {
+        self.waits.as_deref()
+    }
+
     /// When a failback is due.
     pub fn failback_at(&self) -> Option<Timestamp> {
         self.failback_at
@@ -176,6 +200,7 @@ impl Machine {
             tier: self.tier,
             since: self.since,
             failback_at: self.failback_at,
+            returns_at: None,
         }
     }
 
@@ -186,14 +211,24 @@ impl Machine {
 
     /// Looks at the tiers; call it after every event, and at [`Machine::wake_at`].
     pub fn step(&mut self, rules: &Rules<'_>, tiers: &[TierHealth], now: Now) -> Option<Change> {
+        self.waits = None;
         let start = rules
             .calendar
             .and_then(|calendar| self.clockwork.advance(calendar, now.wall));
-        let decided = match rules.failover.mode {
-            Mode::Manual => self.manual(rules, tiers),
-            Mode::Automatic => self.automatic(rules, tiers, start, now),
+        let change = match rules.failover.mode {
+            Mode::Manual => {
+                let to = self.manual(rules, tiers);
+                to.map(|to| self.change(to, self.epoch.saturating_add(1), now))
+            }
+            Mode::Automatic => {
+                self.held = self.held.filter(|(_, until)| now.mono < *until);
+                let adopted = self.adopt(rules.council, tiers, start, now);
+                adopted.or_else(|| {
+                    let to = self.automatic(rules, tiers, start, now);
+                    to.map(|to| self.change(to, self.epoch.saturating_add(1), now))
+                })
+            }
         };
-        let change = decided.map(|(to, kind, reason)| self.change(to, kind, reason, now));
         if change.is_some() && rules.failover.mode == Mode::Automatic {
             // Tiers better than the new one may be up already: their time starts now.
             self.watch_better(rules, tiers, now);
@@ -202,13 +237,14 @@ impl Machine {
         change
     }
 
-    fn change(&mut self, to: u32, kind: TransitionKind, reason: String, now: Now) -> Change {
+    fn change(&mut self, decided: Decided, epoch: u64, now: Now) -> Change {
+        let (to, kind, reason) = decided;
         let from = std::mem::replace(&mut self.tier, to);
-        self.epoch += 1;
+        self.epoch = epoch;
         self.since = now.wall;
         self.reason.clone_from(&reason);
         self.better.retain(|tier, _| *tier < to);
-        self.adopted = None;
+        (self.adopted, self.held, self.waits) = (None, None, None);
         Change {
             from,
             to,
@@ -217,9 +253,43 @@ impl Machine {
         }
     }
 
-    fn manual(&mut self, rules: &Rules<'_>, tiers: &[TierHealth]) -> Option<(u32, TransitionKind, String)> {
+    /// A mate's newer tier is ours, too.
+    fn adopt(
+        &mut self,
+        council: &Council<'_>,
+        tiers: &[TierHealth],
+        start: Option<Timestamp>,
+        now: Now,
+    ) -> Option<Change> {
+        let configured = |tier: u32| tiers.iter().any(|t| t.tier == tier);
+        let newer = council.newer(self.epoch, self.tier, configured)?;
+        if newer.tier == self.tier {
+            // It went away and came back, or counted a change that we have made as well.
+            self.epoch = newer.epoch;
+            return None;
+        }
+        let reason = format!(
+            "{} says that tier {} serves, by epoch {}; here it was tier {} by epoch {}",
+            newer.name, newer.tier, newer.epoch, self.tier, self.epoch
+        );
+        let decided = (newer.tier, self.direction(newer.tier), reason);
+        let change = self.change(decided, newer.epoch, now);
+        // A start is seen once: if it was this step's, it still counts for tiers better than the mate's.
+        self.held = start.map(|start| (start, now.mono + AGREE_WITHIN));
+        Some(change)
+    }
+
+    fn direction(&self, to: u32) -> TransitionKind {
+        if to > self.tier {
+            TransitionKind::FailedOver
+        } else {
+            TransitionKind::FailedBack
+        }
+    }
+
+    fn manual(&mut self, rules: &Rules<'_>, tiers: &[TierHealth]) -> Option<Decided> {
         self.better.clear();
-        self.adopted = None;
+        (self.adopted, self.held) = (None, None);
         let named = rules.failover.active.as_deref();
         let lowest = tiers.iter().map(|t| t.tier).min();
         let to = rules.manual.or(lowest).filter(|to| *to != self.tier)?;
@@ -236,9 +306,11 @@ impl Machine {
         tiers: &[TierHealth],
         start: Option<Timestamp>,
         now: Now,
-    ) -> Option<(u32, TransitionKind, String)> {
+    ) -> Option<Decided> {
         let min = rules.failover.min_healthy;
-        let ready = tiers.iter().filter(|t| t.proven >= min).map(|t| t.tier).min();
+        let ready = || tiers.iter().filter(|t| t.proven >= min).map(|t| t.tier);
+        let agreed = |tier: &u32| rules.council.all_say(Claim::Ready { tier: *tier, min });
+        let ready = ready().filter(agreed).min().or(ready().min());
         let Some(active) = tiers.iter().find(|t| t.tier == self.tier) else {
             let to = ready.or(tiers.iter().map(|t| t.tier).min())?;
             let reason = format!("tier {} is no longer configured", self.tier);
@@ -246,7 +318,8 @@ impl Machine {
         };
         if active.serving < min && !active.pending {
             self.better.clear();
-            return self.away_from(active, min, ready, tiers);
+            self.held = None;
+            return self.away_from(active, ready, rules, tiers);
         }
         self.watch_better(rules, tiers, now);
         self.back(rules, tiers, start, now)
@@ -254,33 +327,32 @@ impl Machine {
 
     /// The active tier is down.
     fn away_from(
-        &self,
+        &mut self,
         active: &TierHealth,
-        min: u32,
         ready: Option<u32>,
+        rules: &Rules<'_>,
         tiers: &[TierHealth],
-    ) -> Option<(u32, TransitionKind, String)> {
+    ) -> Option<Decided> {
+        let (tier, min) = (active.tier, rules.failover.min_healthy);
         let down = format!(
-            "tier {} is down: {} of at least {min} endpoints serve",
-            active.tier, active.serving
+            "tier {tier} is down: {} of at least {min} endpoints serve",
+            active.serving
         );
-        let (to, reason) = match ready {
-            Some(to) => (to, down),
+        let (to, claim, reason) = match ready {
+            Some(to) => (to, Claim::Down { tier, min }, down),
             None if active.serving > 0 => return None,
             None => {
                 let to = tiers.iter().filter(|t| t.proven > 0).map(|t| t.tier).min()?;
-                (
-                    to,
-                    format!("{down}; tier {to} is a last resort, fewer than {min} serve there"),
-                )
+                let reason = format!("{down}; tier {to} is a last resort, fewer than {min} serve there");
+                (to, Claim::dead(tier), reason)
             }
         };
-        let kind = if to > self.tier {
-            TransitionKind::FailedOver
-        } else {
-            TransitionKind::FailedBack
-        };
-        (to != self.tier).then_some((to, kind, reason))
+        if to == self.tier {
+            return None;
+        }
+        self.waits = rules.council.objection(claim);
+        let agreed = self.waits.is_none();
+        agreed.then(|| (to, self.direction(to), reason))
     }
 
     /// The active tier is up: shall a better one have its clients back?
@@ -290,26 +362,36 @@ impl Machine {
         tiers: &[TierHealth],
         start: Option<Timestamp>,
         now: Now,
-    ) -> Option<(u32, TransitionKind, String)> {
-        let lowest = self.better.keys().next().copied();
+    ) -> Option<Decided> {
         let missed = self.missed_start(rules, tiers, now);
-        let (to, why) = match rules.failover.failback {
+        let why = match rules.failover.failback {
             Failback::Sticky => return None,
-            Failback::Immediate => (lowest?, "failback is Immediate".to_owned()),
+            Failback::Immediate => "failback is Immediate".to_owned(),
             Failback::Delayed => {
-                // While the best tier waits, a worse one that has waited long enough is not worth a move of its own.
-                let best = self.better.first_key_value();
-                let (to, _) = best.filter(|(_, wait)| wait.due <= now.mono)?;
                 let delay = switchyard_snapshot::format_duration(rules.failover.delay);
-                (*to, format!("the failback's delay of {delay} is over"))
+                format!("the failback's delay of {delay} is over")
             }
-            Failback::Scheduled => (lowest?, format!("prime time began at {}", start.or(missed)?)),
+            Failback::Scheduled => {
+                let held = self.held.map(|(start, _)| start);
+                let start = start.or(missed).or(held)?;
+                if !self.better.is_empty() && held != Some(start) {
+                    self.held = Some((start, now.mono + AGREE_WITHIN));
+                }
+                format!("prime time began at {start}")
+            }
         };
-        Some((
-            to,
-            TransitionKind::FailedBack,
-            format!("tier {to} is up again, {why}"),
-        ))
+        let delayed = rules.failover.failback == Failback::Delayed;
+        // While the best tier waits, a worse one that has waited long enough is not worth a move of its own.
+        let due = |(_, wait): &(&u32, &Wait)| !delayed || wait.due <= now.mono;
+        let min = rules.failover.min_healthy;
+        for (&tier, _) in self.better.iter().take_while(due) {
+            let Some(objection) = rules.council.objection(Claim::Ready { tier, min }) else {
+                let reason = format!("tier {tier} is up again, {why}");
+                return Some((tier, TransitionKind::FailedBack, reason));
+            };
+            self.waits.get_or_insert(objection);
+        }
+        None
     }
 
     /// Scheduled: a start that came while we were not running, once it is known how better tiers do.
@@ -377,6 +459,8 @@ impl Machine {
                     self.failback_at = self.adopted.or(Some(next));
                     self.wake_at = Some(now.mono + rest_of(next, now.wall).min(LOOK_AT_CLOCK));
                 }
+                let held = self.held.map(|(_, until)| until);
+                self.wake_at = self.wake_at.into_iter().chain(held).min();
             }
         }
     }

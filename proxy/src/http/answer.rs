@@ -5,7 +5,10 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
+use switchyard_snapshot::Dialect;
+
 use super::head::Bad;
+use crate::dialect;
 use crate::listener::Refused;
 use crate::session::end::Refusal;
 
@@ -130,6 +133,32 @@ impl Answer {
             .headers
             .insert(header::RETRY_AFTER, HeaderValue::from_static(SOON));
         answer.end = "backendTimeout";
+        answer
+    }
+
+    /// To `location` for now, never for good (RFC 9110 §15.4.8); `why` in words.
+    pub(super) fn elsewhere(dialect: Dialect, location: HeaderValue, why: String) -> Self {
+        let mut answer = Self::new(
+            StatusCode::TEMPORARY_REDIRECT,
+            "this is served elsewhere for now: see Location",
+        );
+        answer.headers.insert(header::LOCATION, location);
+        answer.end = dialect::word(dialect);
+        answer.why = Some(why);
+        answer
+    }
+
+    /// Its bytes cannot be led to where they would be served, but those of its next connection can.
+    pub(super) fn come_again(why: String) -> Self {
+        let mut answer = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "this is served elsewhere for now: try again, on a new connection",
+        );
+        answer
+            .headers
+            .insert(header::RETRY_AFTER, HeaderValue::from_static(SOON));
+        answer.end = "redirected:nextConnection";
+        answer.why = Some(why);
         answer
     }
 

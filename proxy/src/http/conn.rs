@@ -6,15 +6,21 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::relay::buffers::{BULK, Buffers, SIZE};
 use crate::wire::Wire;
+use crate::worker::alarms::Alarms;
 
 /// What is written goes out at once when this much waits; a body piece that is longer is not copied.
 const GATHER: usize = 16 * 1024;
+/// Bytes that a peer may send after our last word.
+const MOST_DISCARDED: usize = 64 * 1024 * 1024;
+/// How long it may say nothing then, and yet not end its side.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Both sides of one stream; everything on it happens on one thread, within one poll after the other.
 #[derive(Debug)]
@@ -203,13 +209,20 @@ impl Conn {
     }
 
     /// Ends our side, and reads what the peer still sends until it ends its own: a close with unread bytes would be a reset,
-    /// which may overtake what we said last (RFC 9112 §9.6). The caller limits the time.
-    pub(crate) async fn linger(&self, buffers: &Buffers) {
+    /// which may overtake what we said last (RFC 9112 §9.6). Whoever still sends a long body reads the answer only then, so it
+    /// is given time, as long as it does send. The caller limits the whole.
+    pub(crate) async fn linger(&self, buffers: &Buffers, alarms: &Alarms) {
         let shut = poll_fn(|cx| Pin::new(&mut *self.wire.borrow_mut()).poll_shutdown(cx));
         if shut.await.is_err() {
             return;
         }
-        while matches!(poll_fn(|cx| self.poll_fill(cx, buffers)).await, Ok(count) if count > 0) {
+        let mut left = MOST_DISCARDED;
+        while left > 0 {
+            let read = alarms.within(SILENCE, poll_fn(|cx| self.poll_fill(cx, buffers)));
+            match read.await {
+                Ok(Ok(count)) if count > 0 => left = left.saturating_sub(count),
+                _ => return,
+            }
             self.input.borrow_mut().clear();
         }
     }

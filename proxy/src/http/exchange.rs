@@ -120,7 +120,7 @@ impl Exchange<'_> {
         self.entry.status = Some(answer.status);
         self.entry.ends(answer.end, answer.why.clone());
         // What of the request has not been read stands in the way of the next.
-        if self.request.size != Size::Empty {
+        if self.request.size != Size::Empty || self.is_last() {
             self.reply.close_after();
         }
         let buffers = &self.visit.worker().buffers;
@@ -137,15 +137,13 @@ impl Exchange<'_> {
         let route = self.visit.listener.route();
         let chain = self.find_chain(&route)?;
         self.entry.chain = Some(Rc::clone(&chain));
+        let (config, mut detours) = self.stays(&route, &chain)?;
         let limit = route.listener().http.max_body_bytes;
-        if let (Size::Exact(length), Some(limit)) = (self.request.size, limit)
-            && length > limit
-        {
-            return Err(Answer::too_long().into());
-        }
-        let config = std::sync::Arc::clone(&chain.handle.view().chain);
+        self.is_not_longer_than(limit)?;
+        self.under_its_own_name(&config);
         self.prepare(&config);
         let addresses = self.visit.addresses();
+        let relayable = self.visit.tls.is_none() && !self.visit.monitor && self.visit.guest.is_none();
         let caller = Caller {
             worker: self.visit.worker(),
             chain: &chain,
@@ -161,12 +159,25 @@ impl Exchange<'_> {
             },
             inside: Inside::Http,
             patient: !self.visit.monitor,
+            // A detour that begins meanwhile may have something better than a relay for it.
+            relayable: relayable && detours,
         };
         let mut hunt = Hunt::new(caller);
         let mut body = body;
         let mut stale = 0;
         loop {
-            let (taken, reached, opened) = self.reach(&mut hunt).await?;
+            let (taken, reached, opened) = match self.reach(&mut hunt).await {
+                Err(Stop::Answer(answer)) => {
+                    // While it was looked for somebody, the chain may have given up.
+                    let before = std::mem::replace(&mut detours, self.stays(&route, &chain)?.1);
+                    if before || !detours || !relayable {
+                        return Err(Stop::Answer(answer));
+                    }
+                    hunt = Hunt::new(Caller { relayable, ..caller });
+                    continue;
+                }
+                reached => reached?,
+            };
             let lease = Lease::new(self.visit, &chain, reached, taken);
             self.entry.reached(&lease);
             match self.ask(&lease, body, limit).await? {
@@ -195,6 +206,14 @@ impl Exchange<'_> {
         }
     }
 
+    /// Whether the length that the request tells is within the limit.
+    fn is_not_longer_than(&self, limit: Option<u64>) -> Result<(), Stop> {
+        match (self.request.size, limit) {
+            (Size::Exact(length), Some(limit)) if length > limit => Err(Answer::too_long().into()),
+            _ => Ok(()),
+        }
+    }
+
     fn find_chain(&self, route: &LocalRoute) -> Result<Rc<ChainLocal>, Stop> {
         let Request {
             host, name, target, ..
@@ -203,12 +222,34 @@ impl Exchange<'_> {
         if let (Some(port), Some(host), Some(name)) = (redirect, host, name) {
             return Err(Answer::to_https(host, name, target, port).into());
         }
-        let chain = route.chain(name.as_deref()).cloned();
+        let chain = match &self.visit.guest {
+            None => route.chain(name.as_deref()).cloned(),
+            Some(guest) => route.chain_of_guest(guest, name.as_deref()).cloned(),
+        };
+        if let (Some(guest), Some(chain)) = (&self.visit.guest, &chain) {
+            guest.belongs(chain);
+        }
         chain.ok_or_else(|| {
             let misdirected =
                 self.visit.server_name.is_some() && self.visit.server_name.as_deref() != name.as_deref();
             Answer::no_chain(host.as_ref(), misdirected).into()
         })
+    }
+
+    /// Its time was over.
+    fn too_late(&self) -> Answer {
+        let connection = self.visit.connection.as_deref();
+        if connection.is_some_and(Life::is_expelled) {
+            Answer::come_again("a guest that stayed for longer than its return may take".to_owned())
+        } else {
+            Answer::gateway_timeout()
+        }
+    }
+
+    /// Whether the connection ends after this request.
+    fn is_last(&self) -> bool {
+        let connection = self.visit.connection.as_deref();
+        self.visit.worker().lives.is_leaving() || connection.is_some_and(Life::is_leaving)
     }
 
     /// What every request gets on its way.
@@ -277,7 +318,7 @@ impl Exchange<'_> {
         let (sink, mut pending) = match sent {
             Ok(Ok(sent)) => sent,
             Ok(Err(failed)) => return miss(failed, body, false),
-            Err(Over) => return Err(Answer::gateway_timeout().into()),
+            Err(Over) => return Err(self.too_late().into()),
         };
         // What an upgrade's client says comes after the response.
         let mut upload = Upload {
@@ -338,7 +379,7 @@ impl Exchange<'_> {
         });
         match life.unless_over(next).await {
             Ok(next) => next,
-            Err(Over) => Err(Answer::gateway_timeout().into()),
+            Err(Over) => Err(self.too_late().into()),
         }
     }
 
@@ -366,7 +407,7 @@ impl Exchange<'_> {
         rewrite::change(&mut headers, &config.headers.response);
         self.entry.status = Some(status);
         self.entry.answered();
-        if self.visit.worker().lives.is_leaving()
+        if self.is_last()
             || (!upload.is_complete() && self.request.size != Size::Empty && upload.outcome.is_some())
         {
             self.reply.close_after();
@@ -494,7 +535,7 @@ impl Exchange<'_> {
         let flushed = self.life.unless_over(poll_fn(|cx| sink.poll_flush(cx))).await;
         match flushed {
             Ok(_) => Ok(()),
-            Err(Over) => Err(Answer::gateway_timeout().into()),
+            Err(Over) => Err(self.too_late().into()),
         }
     }
 

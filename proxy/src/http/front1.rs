@@ -17,8 +17,8 @@ use super::request::Request;
 use super::{Visit, rewrite, tunnel};
 use crate::relay::Relay;
 
-/// How long a client whose connection we end may take to read what we said last.
-const LINGER: Duration = Duration::from_secs(2);
+/// How long a client whose connection we end may take to read what we said last, with whatever it still sends before.
+const LINGER: Duration = Duration::from_secs(30);
 
 /// How long an idle connection stays open once the proxy drains: a request that is on its way when it is closed would be lost. One
 /// that comes in this time is served, and its response says that the connection ends.
@@ -29,12 +29,14 @@ enum Next {
     Request(RequestHead),
     /// Nothing: it is over.
     End,
+    /// Nothing, and we end it.
+    Leave,
     /// Something that is no request, or not in time.
     Refuse(Answer),
 }
 
 /// Serves requests until the connection ends, or belongs to an endpoint.
-pub(super) async fn serve(visit: Visit, conn: Conn) -> Option<Relay> {
+pub(super) async fn serve(mut visit: Visit, conn: Conn) -> Option<Relay> {
     let conn = Rc::new(conn);
     let after = {
         let worker = Rc::clone(visit.worker());
@@ -44,9 +46,13 @@ pub(super) async fn serve(visit: Visit, conn: Conn) -> Option<Relay> {
             .lives
             .join(Phase::Head, limits.idle_timeout, limits.handshake_timeout);
         drop(route);
+        visit.connection = Some(Rc::clone(&member.life));
         let after = requests(&visit, &conn, &member.life).await;
         if matches!(after, After::Close) {
-            let lingered = worker.alarms.within(LINGER, conn.linger(&worker.buffers)).await;
+            let lingered = worker
+                .alarms
+                .within(LINGER, conn.linger(&worker.buffers, &worker.alarms))
+                .await;
             drop(lingered);
         }
         after
@@ -67,6 +73,7 @@ async fn requests(visit: &Visit, conn: &Rc<Conn>, life: &Life) -> After {
         let head = match next(visit, conn, life, limit).await {
             Next::Request(head) => head,
             Next::End => return After::Drop,
+            Next::Leave => return After::Close,
             Next::Refuse(answer) => return refuse(visit, conn, life, answer).await,
         };
         let mut reply = Reply::H1 {
@@ -117,7 +124,7 @@ async fn next(visit: &Visit, conn: &Conn, life: &Life, limit: usize) -> Next {
                 return Poll::Ready(Some(read));
             }
             // Whoever has not begun a request when we begin to leave gets the time for one.
-            if !leaving && worker.lives.is_leaving() {
+            if (!leaving && worker.lives.is_leaving()) || life.is_leaving() {
                 Poll::Ready(None)
             } else {
                 Poll::Pending
@@ -129,6 +136,7 @@ async fn next(visit: &Visit, conn: &Conn, life: &Life, limit: usize) -> Next {
             read.await
         };
         match read {
+            Ok(None) if life.is_leaving() => return Next::Leave,
             Ok(None) => {}
             Ok(Some(Ok(count))) if count > 0 => life.moves(),
             // Who has said nothing is told nothing.

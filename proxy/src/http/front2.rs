@@ -39,7 +39,7 @@ const MAX_TAKEN_BACK: u32 = 200;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves streams until the client leaves, is idle for too long, or the proxy drains.
-pub(super) async fn serve(visit: Visit, wire: Wire, said: Vec<u8>) {
+pub(super) async fn serve(mut visit: Visit, wire: Wire, said: Vec<u8>) {
     let worker = Rc::clone(visit.worker());
     let route = visit.listener.route();
     let limits = route.listener();
@@ -48,6 +48,7 @@ pub(super) async fn serve(visit: Visit, wire: Wire, said: Vec<u8>) {
         .lives
         .join(Phase::Head, limits.idle_timeout, limits.handshake_timeout);
     drop(route);
+    visit.connection = Some(Rc::clone(&member.life));
     let life = &*member.life;
     let io = Ahead {
         said: said.into(),
@@ -113,7 +114,7 @@ impl Streams {
         let worker = Rc::clone(self.visit.worker());
         loop {
             let next = poll_fn(|cx| {
-                if worker.lives.is_leaving() && !self.going {
+                if (worker.lives.is_leaving() || life.is_leaving()) && !self.going {
                     self.going = true;
                     connection.graceful_shutdown();
                 }
@@ -135,7 +136,7 @@ impl Streams {
                 }
                 Ok(None) => return,
                 // Streams have limits of their own.
-                Err(Over) if self.open.get() > 0 => life.extend(),
+                Err(Over) if self.open.get() > 0 && !life.is_expelled() => life.extend(),
                 Err(Over) => {
                     connection.graceful_shutdown();
                     return finish(&worker, &mut connection).await;

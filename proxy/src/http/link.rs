@@ -165,7 +165,7 @@ fn write_head(out: &mut Vec<u8>, request: &Request, manner: Manner) {
         None => rewrite::write_line(out, &header::HOST, manner.address.to_string().as_bytes()),
     }
     if let Some(marks) = &request.marks {
-        marks.write(out, request.host.as_ref());
+        marks.write(out, request.asked_of.as_ref().or(request.host.as_ref()));
     }
     rewrite::write_lines(out, &request.headers);
     match request.size {
@@ -214,7 +214,8 @@ fn h2_head(request: &Request, manner: Manner) -> Option<http::Request<()>> {
     *head.version_mut() = http::Version::HTTP_2;
     head.headers_mut().clone_from(&request.headers);
     if let Some(marks) = &request.marks {
-        marks.insert(head.headers_mut(), request.host.as_ref());
+        let host = request.asked_of.as_ref().or(request.host.as_ref());
+        marks.insert(head.headers_mut(), host);
     }
     if let Size::Exact(length) = request.size {
         head.headers_mut().insert(header::CONTENT_LENGTH, length.into());

@@ -11,7 +11,8 @@ use super::Visit;
 use super::lease::Lease;
 use super::reply::Reply;
 use super::request::Request;
-use crate::access_log::{self, Record};
+use crate::access_log::{self, RELAY, Record};
+use crate::guest::Guest;
 use crate::listener::{ChainLocal, began};
 use crate::session::end::Fault;
 use crate::tls;
@@ -26,6 +27,7 @@ pub(super) struct Entry {
     pub(super) id: Option<String>,
     pub(super) chain: Option<Rc<ChainLocal>>,
     backend: Option<(Arc<str>, SocketAddr)>,
+    relayed: bool,
     pub(super) status: Option<StatusCode>,
     pub(super) attempts: u32,
     pub(super) connect: Option<Duration>,
@@ -46,6 +48,7 @@ impl Entry {
             id: None,
             chain: None,
             backend: None,
+            relayed: false,
             status: None,
             attempts: 0,
             connect: None,
@@ -61,6 +64,7 @@ impl Entry {
     pub(super) fn reached(&mut self, lease: &Lease) {
         let endpoint = lease.place().endpoint();
         self.attempts = lease.reached.attempts;
+        self.relayed = lease.reached.relayed;
         self.backend = Some((Arc::clone(&endpoint.backend), endpoint.address));
     }
 
@@ -121,6 +125,8 @@ impl Entry {
             chain: self.chain.map(|chain| chain.handle.id.to_string()),
             backend: backend.map(|backend| backend.to_string()),
             endpoint,
+            via: self.relayed.then_some(RELAY),
+            guest: visit.guest.as_deref().and_then(Guest::record),
             name: self.name,
             bytes_up: self.up,
             bytes_down: self.down,

@@ -42,16 +42,22 @@ pub(super) async fn open(visit: &Visit, pass: Pass, connected: Connected) -> Res
         stream,
         place,
         via,
+        relay,
         attempts,
         ..
     } = connected;
-    let reached = Reached { place, via, attempts };
+    let reached = Reached {
+        place,
+        via,
+        relayed: relay.is_some(),
+        attempts,
+    };
     // A request's last segment must not wait for an acknowledgement; it only fails on a broken socket.
     let _ = stream.tcp().set_nodelay(true);
-    let first = if via.tls {
-        Vec::new()
-    } else {
-        visit.proxy_header(via.send_proxy)
+    let first = match relay {
+        Some(header) => header,
+        None if via.tls => Vec::new(),
+        None => visit.proxy_header(via.send_proxy),
     };
     match via.http {
         HttpVersion::Http1 => {

@@ -19,6 +19,8 @@ pub struct Request {
     pub target: Bytes,
     /// As the client wrote it; none: it named nobody (HTTP/1.0).
     pub host: Option<HeaderValue>,
+    /// What the client wrote, where the endpoint is told another host.
+    pub(super) asked_of: Option<HeaderValue>,
     /// The host without its port, as routes know it.
     pub name: Option<String>,
     /// Everything else.
@@ -80,6 +82,7 @@ impl Request {
             method,
             target,
             host,
+            asked_of: None,
             name,
             headers,
             upgrade,
@@ -151,6 +154,7 @@ impl Request {
             method,
             target,
             host,
+            asked_of: None,
             name,
             headers,
             upgrade,
@@ -163,7 +167,8 @@ impl Request {
     /// Puts what is said of it into the header, where a chain's rules may change it.
     pub(super) fn settle_marks(&mut self) {
         if let Some(marks) = self.marks.take() {
-            marks.insert(&mut self.headers, self.host.as_ref());
+            let host = self.asked_of.as_ref().or(self.host.as_ref());
+            marks.insert(&mut self.headers, host);
         }
     }
 

@@ -2,13 +2,14 @@
 
 mod http1;
 mod http2;
+mod redirects;
 mod server;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use switchyard_snapshot::{Listener, Protocol};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::testing::rig::{self, Control, apply, listener, routing, within};
@@ -49,7 +50,7 @@ impl Front {
 }
 
 /// A client that writes bytes and reads messages.
-struct Raw(TcpStream);
+struct Raw<S = TcpStream>(S);
 
 /// A response: its head in lower case, and its body as it came.
 #[derive(Debug)]
@@ -66,11 +67,18 @@ impl Told {
     fn has(&self, line: &str) -> bool {
         self.head.lines().any(|known| known == line)
     }
+
+    /// The value of a header field, in lower case.
+    fn field(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
 }
 
-impl Raw {
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     async fn say(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.unwrap();
+        self.0.flush().await.unwrap();
     }
 
     /// The next head.

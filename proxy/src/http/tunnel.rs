@@ -99,6 +99,8 @@ pub(super) fn relay(lease: Lease, client: Rc<Conn>, visit: Visit) -> Option<Rela
         place: reached.place,
         since: visit.at,
         monitor: visit.monitor,
+        guest: visit.guest,
+        relayed: reached.relayed,
         details,
     };
     let sockets = Sockets { client, backend };

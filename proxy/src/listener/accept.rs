@@ -39,6 +39,8 @@ pub(crate) struct Passes {
 pub(crate) struct Acceptor {
     pub(crate) worker: Rc<Worker>,
     pub(crate) socket: TcpListener,
+    /// Guests arrive here.
+    pub(crate) direct: bool,
     pub(crate) owner: Owner,
     pub(crate) stop: Rc<Stop>,
 }
@@ -141,7 +143,7 @@ impl Acceptor {
                 Some(self.enter(&listener.gate, 1, || listener.max_connections()).await)
             },
         };
-        start(&self.worker, listener, stream, from, passes);
+        start(&self.worker, listener, (stream, from, self.direct), passes);
     }
 
     async fn enter(&self, gate: &Arc<Gate>, size: u32, limit: impl Fn() -> u32) -> Pass {
@@ -158,7 +160,12 @@ impl Acceptor {
     /// Accepts what is in the queue without waiting, limits or no limits, then closes.
     fn serve_queue(self) -> io::Result<()> {
         let listener = self.listener();
-        let Self { worker, socket, .. } = self;
+        let Self {
+            worker,
+            socket,
+            direct,
+            ..
+        } = self;
         let socket = socket.into_std()?;
         loop {
             match socket.accept() {
@@ -172,8 +179,7 @@ impl Acceptor {
                     start(
                         &worker,
                         Rc::clone(&listener),
-                        TcpStream::from_std(stream)?,
-                        from,
+                        (TcpStream::from_std(stream)?, from, direct),
                         passes,
                     );
                 }
@@ -198,8 +204,7 @@ fn pause_after(error: &io::Error, failures: u32) -> Option<Duration> {
 fn start(
     worker: &Rc<Worker>,
     listener: Rc<ListenerLocal>,
-    client: TcpStream,
-    from: SocketAddr,
+    (client, from, direct): (TcpStream, SocketAddr, bool),
     passes: Passes,
 ) {
     let monitor = passes.place.is_none();
@@ -211,6 +216,7 @@ fn start(
         from,
         at: Instant::now(),
         monitor,
+        direct,
         passes,
     };
     tokio::task::spawn_local(Connection::new(worker.begin(), listener, accepted));

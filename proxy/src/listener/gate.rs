@@ -15,6 +15,15 @@ pub(crate) struct Gate {
     freed: Notify,
 }
 
+/// The limits of one listener.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gates {
+    /// Everybody.
+    pub(crate) all: Arc<Gate>,
+    /// The guests among them.
+    pub(crate) guests: Arc<Gate>,
+}
+
 /// Somebody's right to be inside; dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Pass {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::access_log::{AccessLog, Record};
+use crate::guest::Guest;
 use crate::session::end::Refusal;
 use crate::socket;
 use crate::tls;
@@ -17,8 +18,8 @@ use crate::worker::thread::Worker;
 use super::serve::began;
 use super::{ChainLocal, ListenerLocal};
 
-/// How long a client may take to read why its handshake failed.
-const READS_ALERT: Duration = Duration::from_secs(1);
+/// How long a client may take to read what was said last: why its handshake failed, or where to go.
+const READS_LAST: Duration = Duration::from_secs(1);
 
 /// Why a connection is not served.
 #[derive(Debug)]
@@ -57,6 +58,7 @@ pub(super) struct Refusing<'a> {
     pub(super) from: SocketAddr,
     pub(super) at: Instant,
     pub(super) monitor: bool,
+    pub(super) guest: Option<&'a Guest>,
     pub(super) name: Option<String>,
 }
 
@@ -95,6 +97,8 @@ impl Refusing<'_> {
             chain: self.chain.map(|chain| chain.handle.id.to_string()),
             backend: None,
             endpoint: None,
+            via: None,
+            guest: self.guest.and_then(Guest::record),
             name: self.name,
             tls: tls.map(tls::Opened::record),
             http: None,
@@ -110,8 +114,8 @@ impl Refusing<'_> {
 }
 
 /// Ends our side and waits until the client has read that: a close with unread bytes would be a reset, which overtakes
-/// the alert.
-async fn let_read(mut client: Wire, alarms: &Alarms) {
+/// what was said last.
+pub(super) async fn let_read(mut client: Wire, alarms: &Alarms) {
     let reading = async {
         if client.shutdown().await.is_ok() {
             let mut bytes = [0; 1024];
@@ -119,5 +123,5 @@ async fn let_read(mut client: Wire, alarms: &Alarms) {
         }
     };
     // Whether it has read or not, it is closed now.
-    let _ = alarms.within(READS_ALERT, reading).await;
+    let _ = alarms.within(READS_LAST, reading).await;
 }

@@ -1,6 +1,8 @@
 //! One connection. In: an accepted socket. Out: a session that is relayed to its end, requests that are served, or a
 //! refusal with a reason.
 
+mod native;
+
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,6 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::connect::{self, Announce, Connected};
 use crate::detect::opening::Opening;
+use crate::guest::Guest;
 use crate::http::{self, Held};
 use crate::relay::{First, Relay, Sockets};
 use crate::session::end::Refusal;
@@ -23,7 +26,7 @@ use crate::wire::Wire;
 use crate::worker::thread::Busy;
 
 use super::open::{Opener, Spoke};
-use super::refuse::{Refused, Refusing};
+use super::refuse::{Refused, Refusing, let_read};
 use super::{ChainLocal, ListenerLocal, LocalRoute, Passes};
 
 /// A connection that was just accepted.
@@ -32,6 +35,8 @@ pub(super) struct Accepted {
     pub(super) from: SocketAddr,
     pub(super) at: Instant,
     pub(super) monitor: bool,
+    /// It came to a direct port.
+    pub(super) direct: bool,
     pub(super) passes: Passes,
 }
 
@@ -99,6 +104,7 @@ struct Ready {
     from: SocketAddr,
     at: Instant,
     monitor: bool,
+    guest: Option<Rc<Guest>>,
     opening: Opening,
 }
 
@@ -108,6 +114,7 @@ async fn set_up(busy: Busy, listener: Rc<ListenerLocal>, accepted: Accepted) -> 
         from: peer,
         at,
         monitor,
+        direct,
         passes,
     } = accepted;
     let mut opener = Opener {
@@ -116,7 +123,10 @@ async fn set_up(busy: Busy, listener: Rc<ListenerLocal>, accepted: Accepted) -> 
         route: listener.route(),
         wire: Some(Wire::Plain(client)),
         from: peer,
+        at,
         monitor,
+        direct,
+        guest: None,
         opening: Opening::default(),
     };
     let spoke = opener.run().await;
@@ -124,6 +134,8 @@ async fn set_up(busy: Busy, listener: Rc<ListenerLocal>, accepted: Accepted) -> 
         route,
         wire,
         from,
+        monitor,
+        guest,
         opening,
         ..
     } = opener;
@@ -136,6 +148,7 @@ async fn set_up(busy: Busy, listener: Rc<ListenerLocal>, accepted: Accepted) -> 
                 from,
                 at,
                 monitor,
+                guest: guest.as_ref(),
                 name: opening.name,
             };
             let why = spoke.err().unwrap_or_else(|| Refusal::ClientGone.into());
@@ -150,6 +163,7 @@ async fn set_up(busy: Busy, listener: Rc<ListenerLocal>, accepted: Accepted) -> 
         from,
         at,
         monitor,
+        guest: guest.map(Rc::new),
         opening,
     };
     let held = Held { busy, passes };
@@ -174,7 +188,8 @@ impl Ready {
         };
         let trusted = &self.route.listener().trusted_sources;
         let client = http::Client {
-            trusted: trusted.iter().any(|net| net.contains(&self.peer.ip())),
+            // Whoever relays has proven for whom; nobody else is believed on a direct port.
+            trusted: self.guest.is_none() && trusted.iter().any(|net| net.contains(&self.peer.ip())),
             said: self.opening.take_bytes(),
             server_name: self.opening.name.filter(|_| self.wire.is_tls()),
             wire: self.wire,
@@ -183,6 +198,7 @@ impl Ready {
             version,
             at: self.at,
             monitor: self.monitor,
+            guest: self.guest,
         };
         Next::Http(Box::pin(http::serve(held, listener, client)))
     }
@@ -190,16 +206,36 @@ impl Ready {
     /// Finds the chain, connects and hands over to the relay.
     async fn relay(mut self, held: Held, listener: Rc<ListenerLocal>) -> Next {
         let name = self.opening.name.as_deref();
-        let Some(chain) = self.route.chain(name).cloned() else {
-            let why = match name {
-                Some(name) => Refused::because(Refusal::NoChain, format!("no chain for {name:?}")),
-                None => Refusal::NoChain.into(),
-            };
+        let Some(chain) = self.find_chain() else {
+            let why = no_chain(name, self.guest.as_deref());
             return self.refuse(&held, &listener, None, why).await;
         };
-        let (connected, bytes) = match self.connect(&held, &chain).await {
-            Ok(connected) => connected,
-            Err(why) => return self.refuse(&held, &listener, Some(&chain), why).await,
+        if let Some(guest) = &self.guest {
+            guest.belongs(&chain);
+        }
+        // Looked at here, so that whoever is served where it came to pays for nothing else.
+        let mut detours = chain.handle.view().detour.is_some();
+        let (connected, bytes) = loop {
+            if detours {
+                match Box::pin(self.tell(&held, &chain)).await {
+                    Ok(None) => {}
+                    Ok(Some(told)) => {
+                        self.note_told(&told, &held.busy.0, &listener, &chain);
+                        let_read(self.wire, &held.busy.0.alarms).await;
+                        return Next::Nothing;
+                    }
+                    Err(why) => return self.refuse(&held, &listener, Some(&chain), why).await,
+                }
+            }
+            match self.connect(&held, &chain, detours).await {
+                Ok(connected) => break connected,
+                // While it was looked for somebody, the chain gave up: it is told so first.
+                Err(_) if !detours && !self.monitor && chain.handle.view().detour.is_some() => detours = true,
+                Err(why) => {
+                    self.comes_again(&held, &chain);
+                    return self.refuse(&held, &listener, Some(&chain), why).await;
+                }
+            }
         };
         let Held { busy, passes } = held;
         let details = busy.0.shared.access_log.as_ref().map(|_| {
@@ -217,6 +253,8 @@ impl Ready {
             place: connected.place,
             since: self.at,
             monitor: self.monitor,
+            guest: self.guest,
+            relayed: connected.relay.is_some(),
             details,
         };
         let sockets = Sockets {
@@ -231,8 +269,32 @@ impl Ready {
         Next::Relay(Relay::new(busy, passes, start, sockets, first))
     }
 
-    /// The connection, and what goes to the backend first.
-    async fn connect(&mut self, held: &Held, chain: &ChainLocal) -> Result<(Connected, Vec<u8>), Refused> {
+    /// Whoever was let in through TLS to be redirected, but speaks nothing in which it could be, is relayed when it comes
+    /// again.
+    fn comes_again(&self, held: &Held, chain: &ChainLocal) {
+        if self.wire.is_tls() && !self.monitor && self.guest.is_none() && chain.handle.view().detour.is_some()
+        {
+            let followers = &held.busy.0.shared.followers;
+            followers.note(&chain.handle.id, self.from.ip(), Instant::now());
+        }
+    }
+
+    fn find_chain(&self) -> Option<Rc<ChainLocal>> {
+        let name = self.opening.name.as_deref();
+        let chain = match &self.guest {
+            None => self.route.chain(name),
+            Some(guest) => self.route.chain_of_guest(guest, name),
+        };
+        chain.cloned()
+    }
+
+    /// The connection, and what goes to the backend first. `detours`: it may be to another proxy.
+    async fn connect(
+        &mut self,
+        held: &Held,
+        chain: &ChainLocal,
+        detours: bool,
+    ) -> Result<(Connected, Vec<u8>), Refused> {
         let opening = &self.opening;
         let announce = Announce {
             client: Some(self.wire.tcp()),
@@ -250,14 +312,15 @@ impl Ready {
             announce,
             inside: tls::Inside::Opaque,
             patient: !self.monitor,
+            relayable: detours && !self.wire.is_tls() && !self.monitor && self.guest.is_none(),
         };
-        let connected = connect::connect(caller).await?;
-        let header = if connected.via.tls {
-            Vec::new()
-        } else {
-            announce
+        let mut connected = connect::connect(caller).await?;
+        let header = match connected.relay.as_mut().map(std::mem::take) {
+            Some(header) => header,
+            None if connected.via.tls => Vec::new(),
+            None => announce
                 .header(connected.via.send_proxy)
-                .map_err(|error| Refused::because(Refusal::ClientGone, error.to_string()))?
+                .map_err(|error| Refused::because(Refusal::ClientGone, error.to_string()))?,
         };
         let said = self.opening.take_bytes();
         let first = if header.is_empty() {
@@ -281,11 +344,26 @@ impl Ready {
             from: self.from,
             at: self.at,
             monitor: self.monitor,
+            guest: self.guest.as_deref(),
             name: self.opening.name,
         };
         who.refuse(Some(self.wire), why, &held.busy.0).await;
         Next::Nothing
     }
+}
+
+/// Why there is no chain for a connection.
+fn no_chain(name: Option<&str>, guest: Option<&Guest>) -> Refused {
+    let text = match (name, guest) {
+        (None, None) => return Refusal::NoChain.into(),
+        (Some(name), None) => format!("no chain for {name:?}"),
+        (Some(name), Some(_)) => format!(
+            "several chains share this direct port, and {name:?} is the direct name of none of them; put {{chain}} into the \
+             template of the pool's directAddress"
+        ),
+        (None, Some(_)) => "several chains share this direct port, and the client names none".to_owned(),
+    };
+    Refused::because(Refusal::NoChain, text)
 }
 
 /// When something began that has lasted this long, on the clock that people read.

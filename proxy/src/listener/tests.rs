@@ -1,3 +1,6 @@
+mod guests;
+mod relays;
+
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -12,8 +15,8 @@ use crate::access_log::AccessLog;
 use crate::session::end::Refusal;
 use crate::testing::eventually;
 use crate::testing::rig::{
-    self, Control, Echo, apply, ask, assert_reset, candidate, client, expect, listener, rest, routing,
-    within, workers,
+    self, Control, Echo, apply, ask, assert_reset, assert_reset_after, candidate, client, expect, listener,
+    rest, routing, within, workers,
 };
 use crate::worker::{WorkerConfig, Workers};
 

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Reading;
 use crate::counters::{CONNECT_BUCKETS_US, ChainTotals, Handshake};
+use crate::dialect;
 use crate::session::end::{ConnectError, End, Refusal};
 
 /// A label's name and value.
@@ -26,7 +27,7 @@ impl<'a> Families<'a> {
         Self(encoder)
     }
 
-    fn counters<L: EncodeLabelSet>(
+    pub(super) fn counters<L: EncodeLabelSet>(
         &mut self,
         name: &str,
         help: &str,
@@ -39,7 +40,7 @@ impl<'a> Families<'a> {
         Ok(())
     }
 
-    fn gauges<L: EncodeLabelSet>(
+    pub(super) fn gauges<L: EncodeLabelSet>(
         &mut self,
         name: &str,
         help: &str,
@@ -76,12 +77,12 @@ impl<'a> Families<'a> {
         Ok(())
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> Result<(), Error> {
+    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> Result<(), Error> {
         let encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         ConstCounter::new(value).encode(encoder)
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: f64) -> Result<(), Error> {
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: f64) -> Result<(), Error> {
         let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         ConstGauge::new(value).encode(encoder)
     }
@@ -263,6 +264,20 @@ impl Reading {
             })
         });
         out.counters("sessions_moved", "Sessions we closed, by why", moved)?;
+        let relayed = all().map(|(chain, t)| ([("chain", chain)], t.relayed));
+        out.counters(
+            "relayed_connections",
+            "Connections that another proxy serves",
+            relayed,
+        )?;
+        let guests = all().map(|(chain, t)| ([("chain", chain)], t.guests as f64));
+        out.gauges("guests", "Clients that another chain's proxy sent, now", guests)?;
+        let arrived = all().map(|(chain, t)| ([("chain", chain)], t.guests_arrived));
+        out.counters(
+            "guests_arrived",
+            "Clients that another chain's proxy sent",
+            arrived,
+        )?;
         let refused = all().flat_map(|(chain, t)| {
             let reasons = Refusal::ALL.into_iter().zip(t.refused);
             reasons.map(move |(reason, n)| ([("chain", chain), ("reason", reason.label())], n))
@@ -271,6 +286,15 @@ impl Reading {
             "chain_connections_refused",
             "Connections to a chain that were not served",
             refused,
+        )?;
+        let redirected = all().flat_map(|(chain, t)| {
+            let dialects = dialect::ALL.into_iter().zip(t.redirected);
+            dialects.map(move |(dialect, n)| ([("chain", chain), ("dialect", dialect::label(dialect))], n))
+        });
+        out.counters(
+            "redirected",
+            "Clients that were told in their own protocol where to go",
+            redirected,
         )?;
         let bytes = all().flat_map(|(chain, t)| {
             let ways = [("up", t.bytes_up), ("down", t.bytes_down)];

@@ -40,6 +40,8 @@ pub enum Probed {
         endpoint: EndpointId,
         /// Index into the chain's monitors.
         monitor: usize,
+        /// When it began.
+        begun: Instant,
         /// Why it failed, in words.
         result: Result<(), String>,
     },
@@ -47,6 +49,8 @@ pub enum Probed {
     Confirmed {
         /// To which endpoint.
         endpoint: EndpointId,
+        /// When it began.
+        begun: Instant,
         /// Why it failed, in words.
         result: Result<(), String>,
     },
@@ -146,15 +150,9 @@ impl Probers {
     }
 
     /// Connects to the endpoint's own port at once and again shortly after, then at the health interval until it
-    /// passes or [`Probers::stop_confirming`] is called.
+    /// passes or [`Probers::stop_confirming`] is called. Ends what an earlier call began: whoever has just heard that a
+    /// probe passed may want the next before the task of that one is over.
     pub fn confirm(&mut self, endpoint: EndpointId, target: &Target, health: &Health) {
-        if self
-            .confirming
-            .get(&endpoint)
-            .is_some_and(|task| !task.is_finished())
-        {
-            return;
-        }
         let confirm = Confirm {
             endpoint,
             address: target.address,
@@ -164,7 +162,9 @@ impl Probers {
             counters: Arc::clone(&self.counters),
         };
         let task = self.tasks.spawn(confirm.run());
-        self.confirming.insert(endpoint, task);
+        if let Some(former) = self.confirming.insert(endpoint, task) {
+            former.abort();
+        }
         self.reap();
     }
 
@@ -211,6 +211,7 @@ impl Job {
                 let probed = Probed::Monitor {
                     endpoint,
                     monitor,
+                    begun,
                     result,
                 };
                 if results.send(probed).await.is_err() {
@@ -251,12 +252,14 @@ impl Confirm {
     /// Connects after `delay` and reports; true: it passed, or nobody listens.
     async fn look(&self, delay: Duration) -> bool {
         tokio::time::sleep(delay).await;
+        let begun = Instant::now();
         let Some(result) = self.counters.judge(knock(self.address, self.timeout).await) else {
             return false;
         };
         let passed = result.is_ok();
         let confirmed = Probed::Confirmed {
             endpoint: self.endpoint,
+            begun,
             result,
         };
         self.results.send(confirmed).await.is_err() || passed

@@ -11,11 +11,30 @@ pub fn client(address: IpAddr) -> u64 {
 
 /// How much the client belongs to the endpoint: the highest score wins. `weight` is 1 or more.
 pub fn score(client: u64, endpoint: SocketAddr, weight: u64) -> f64 {
-    let endpoint = mix(number(endpoint.ip()) ^ mix(u64::from(endpoint.port())));
+    score_of(
+        client,
+        number(endpoint.ip()) ^ mix(u64::from(endpoint.port())),
+        weight,
+    )
+}
+
+/// The same, of whatever `number` stands for.
+pub fn score_of(client: u64, number: u64, weight: u64) -> f64 {
+    let endpoint = mix(number);
     let hash = mix(client ^ endpoint);
     // 53 bits, in the open interval (0, 1).
     let unit = ((hash >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
     -(weight as f64) / unit.ln()
+}
+
+/// A text as a number, eight bytes at a time.
+pub fn text(text: &str) -> u64 {
+    let words = text.as_bytes().chunks(8).map(|chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        u64::from_le_bytes(word)
+    });
+    words.fold(text.len() as u64, |hash, word| mix(hash ^ word))
 }
 
 fn number(address: IpAddr) -> u64 {

@@ -109,7 +109,17 @@ fn check(whole: &[u8], tlvs: usize) -> Result<(), Invalid> {
     Ok(())
 }
 
-pub(super) fn encode(addresses: &Addresses, name: Option<&str>) -> Vec<u8> {
+/// What follows the addresses in a `whole` header that names two TCP addresses.
+pub(super) fn tlvs(whole: &[u8]) -> &[u8] {
+    let addresses = match whole.get(13) {
+        Some(&TCP_OVER_IPV4) => 12,
+        _ => 36,
+    };
+    whole.get(FIXED + addresses..).unwrap_or_default()
+}
+
+/// A header without TLVs; its length is still to be set.
+pub(super) fn begin(addresses: &Addresses) -> Vec<u8> {
     let mut header = SIGNATURE.to_vec();
     let Addresses { source, destination } = addresses;
     match (source.ip(), destination.ip()) {
@@ -126,13 +136,24 @@ pub(super) fn encode(addresses: &Addresses, name: Option<&str>) -> Vec<u8> {
     }
     header.extend(source.port().to_be_bytes());
     header.extend(destination.port().to_be_bytes());
+    header
+}
+
+/// Says how long a header will be in all, no longer than [`MAX_LENGTH`].
+pub(super) fn set_length(header: &mut [u8], whole: usize) {
+    let length = (whole - FIXED) as u16;
+    header[14..FIXED].copy_from_slice(&length.to_be_bytes());
+}
+
+pub(super) fn encode(addresses: &Addresses, name: Option<&str>) -> Vec<u8> {
+    let mut header = begin(addresses);
     if let Some(name) = name {
         tlv(&mut header, TYPE_AUTHORITY, name.as_bytes());
     }
     tlv(&mut header, TYPE_CRC32C, &[0; 4]);
     // A name has at most 253 bytes, so the length always fits.
-    let length = (header.len() - FIXED) as u16;
-    header[14..FIXED].copy_from_slice(&length.to_be_bytes());
+    let whole = header.len();
+    set_length(&mut header, whole);
     let sum = crc32c::crc32c(&header);
     let place = header.len() - 4;
     header[place..].copy_from_slice(&sum.to_be_bytes());

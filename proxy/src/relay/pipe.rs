@@ -71,6 +71,9 @@ struct Screen {
     length: u8,
 }
 
+/// Sees bytes as they pass.
+pub(super) type Eye<'a> = &'a mut dyn FnMut(&[u8]);
+
 /// What a direction works with.
 pub(super) struct Ends<'a> {
     pub(super) from: &'a mut Wire,
@@ -78,6 +81,8 @@ pub(super) struct Ends<'a> {
     pub(super) buffers: &'a Buffers,
     /// Bytes delivered.
     pub(super) moved: &'a Cell<u64>,
+    /// Sees what is read.
+    pub(super) watch: Option<Eye<'a>>,
 }
 
 impl Pipe {
@@ -115,6 +120,14 @@ impl Pipe {
         self.state != State::Open
     }
 
+    /// Delivers `bytes` after everything that has been read.
+    pub(super) fn say(&mut self, bytes: Vec<u8>) {
+        match &mut self.waiting {
+            Some(waiting) => waiting.append(&bytes),
+            None => self.waiting = Some(Waiting::new(bytes)),
+        }
+    }
+
     /// Reads no more: what waits is written, then the end is passed on.
     pub(super) fn end(&mut self) {
         if self.state == State::Open {
@@ -136,6 +149,7 @@ impl Pipe {
             to,
             buffers,
             moved,
+            mut watch,
         } = ends;
         let mut scratch = buffers.scratch();
         loop {
@@ -163,6 +177,9 @@ impl Pipe {
                 self.end();
                 self.release(&[], buffers);
                 continue;
+            }
+            if let Some(watch) = &mut watch {
+                watch(bytes);
             }
             if self.screen.is_some() {
                 if self.is_forbidden(bytes, buffers) {

@@ -47,11 +47,25 @@ pub enum Refusal {
     OutOfResources,
     /// The proxy stops.
     Stopping,
+    /// A guest beyond the listener's `guests`.
+    GuestsFull,
+    /// Others of the group serve the chain, but it says `fallback: Refuse`.
+    NotRelayed,
+    /// On a direct port: a PROXY header that no proxy of ours has signed.
+    RelayUnsigned,
+    /// A relay header whose time is too far from ours.
+    RelayStale,
+    /// A relay header that has been here before, as far as anybody can tell.
+    RelayReplayed,
+    /// A relayed connection that went in a circle, or was relayed before.
+    RelayLoop,
+    /// A connection relayed for a chain that is not here.
+    RelayElsewhere,
 }
 
 impl Refusal {
     /// All of them, in the order of [`Refusal::index`].
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 22] = [
         Self::SourceNotAllowed,
         Self::BadProxyHeader,
         Self::UntrustedProxyHeader,
@@ -67,6 +81,13 @@ impl Refusal {
         Self::ClientGone,
         Self::OutOfResources,
         Self::Stopping,
+        Self::GuestsFull,
+        Self::NotRelayed,
+        Self::RelayUnsigned,
+        Self::RelayStale,
+        Self::RelayReplayed,
+        Self::RelayLoop,
+        Self::RelayElsewhere,
     ];
 
     /// Position in [`Refusal::ALL`].
@@ -97,6 +118,13 @@ impl Refusal {
             Self::ClientGone => "refused:clientGone",
             Self::OutOfResources => "refused:outOfResources",
             Self::Stopping => "refused:stopping",
+            Self::GuestsFull => "refused:guestsFull",
+            Self::NotRelayed => "refused:notRelayed",
+            Self::RelayUnsigned => "refused:relayUnsigned",
+            Self::RelayStale => "refused:relayStale",
+            Self::RelayReplayed => "refused:relayReplayed",
+            Self::RelayLoop => "refused:relayLoop",
+            Self::RelayElsewhere => "refused:relayElsewhere",
         }
     }
 
@@ -109,11 +137,20 @@ impl Refusal {
             | Self::HandshakeTimeout
             | Self::BadHandshake
             | Self::TlsHandshake
-            | Self::ClientGone => Fault::Client,
+            | Self::ClientGone
+            | Self::RelayUnsigned
+            | Self::RelayStale
+            | Self::RelayReplayed
+            | Self::RelayLoop
+            | Self::RelayElsewhere => Fault::Client,
             Self::NoEndpoint | Self::EndpointsFull | Self::ConnectFailed => Fault::Backend,
-            Self::NoCertificate | Self::NoChain | Self::Suspended | Self::OutOfResources | Self::Stopping => {
-                Fault::Proxy
-            }
+            Self::NoCertificate
+            | Self::NoChain
+            | Self::Suspended
+            | Self::OutOfResources
+            | Self::Stopping
+            | Self::GuestsFull
+            | Self::NotRelayed => Fault::Proxy,
         }
     }
 }
@@ -137,11 +174,13 @@ pub enum CloseReason {
     ChainRemoved,
     /// The proxy drains or stops.
     Draining,
+    /// A guest goes back to where it belongs.
+    Returned,
 }
 
 impl CloseReason {
     /// All of them, in the order of their values.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Failback,
         Self::Switched,
         Self::Suspended,
@@ -150,6 +189,7 @@ impl CloseReason {
         Self::EndpointRemoved,
         Self::ChainRemoved,
         Self::Draining,
+        Self::Returned,
     ];
 }
 
@@ -174,7 +214,7 @@ pub enum End {
 
 impl End {
     /// All of them, in the order of [`End::index`].
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ClientClosed,
         Self::BackendClosed,
         Self::ClientReset,
@@ -189,6 +229,7 @@ impl End {
         Self::Moved(CloseReason::EndpointRemoved),
         Self::Moved(CloseReason::ChainRemoved),
         Self::Moved(CloseReason::Draining),
+        Self::Moved(CloseReason::Returned),
     ];
 
     /// Position in [`End::ALL`].
@@ -221,6 +262,7 @@ impl End {
             Self::Moved(CloseReason::EndpointRemoved) => "moved:endpointRemoved",
             Self::Moved(CloseReason::ChainRemoved) => "moved:chainRemoved",
             Self::Moved(CloseReason::Draining) => "moved:draining",
+            Self::Moved(CloseReason::Returned) => "moved:returned",
         }
     }
 

@@ -73,7 +73,12 @@ impl CopyFile {
             if copies.changed().await.is_err() {
                 return std::future::pending().await;
             }
-            while let Some(copy) = copies.borrow_and_update().clone() {
+            loop {
+                // Not `while let`: that would hold the channel locked while the file is written, and who sends the next copy is
+                // polled by the same thread.
+                let Some(copy) = copies.borrow_and_update().clone() else {
+                    break;
+                };
                 let path = self.0.clone();
                 let written = tokio::task::spawn_blocking(move || replace_file(&path, &copy.to_bytes()?));
                 let Err(error) = written.await.unwrap_or_else(|error| Err(io::Error::other(error))) else {
@@ -110,5 +115,37 @@ mod tests {
             assert!(file.load(&pool).is_none(), "{nonsense:?}");
         }
         assert_eq!(fs::metadata(&file.0).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    /// One thread sends and writes: were the channel locked while the file is written, it would stand still for ever.
+    #[test]
+    fn a_new_copy_may_come_while_the_last_is_written() {
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let root = tempfile::tempdir().unwrap();
+            let file = CopyFile::open(root.path()).unwrap();
+            let path = file.0.clone();
+            let (tell, copies) = watch::channel(None);
+            let sending = async {
+                for _ in 0..3 {
+                    tell.send_replace(Some(Mirror::default().copy()));
+                    tokio::task::yield_now().await;
+                }
+                while !path.exists() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build();
+            runtime.unwrap().block_on(async {
+                tokio::select! {
+                    () = file.keep(copies) => {}
+                    () = sending => {}
+                }
+            });
+            done.send(()).unwrap();
+        });
+        ended.recv_timeout(Duration::from_secs(10)).expect("it goes on");
     }
 }

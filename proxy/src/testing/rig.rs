@@ -1,15 +1,16 @@
 //! Data workers with real sockets on loopback, and chains whose views the test writes itself.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use switchyard_snapshot::{
-    AcceptProxy, Backend, Balance, Chain, ChainId, Connect, Failback, Failover, Families, HeaderRules,
-    Health, HttpLimits, HttpVersion, Listener, Mode, OnDown, OnMissing, Protocol, Resolution, SendProxy,
-    Target, TicketKey,
+    AcceptProxy, Backend, Balance, Chain, ChainId, Connect, Failback, Failover, Fallback, Families,
+    GossipKey, HeaderRules, Health, HttpLimits, HttpVersion, Listener, Mode, OnDown, OnMissing, PoolId,
+    Private, Protocol, Redirect, Resolution, SendProxy, Target, TicketKey,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,9 +19,11 @@ use tokio::task::AbortHandle;
 
 use crate::chain::event::ConnectFailed;
 use crate::chain::handle::ChainHandle;
-use crate::chain::view::{Candidate, Empty, Via, View};
+use crate::chain::view::{Candidate, Detour, Direct, Empty, RelayTo, Via, View};
 use crate::endpoint::Endpoint;
-use crate::route::{ListenerRoute, Routing};
+use crate::gossip::PeerId;
+use crate::proxy_protocol::relayed::RelayKeys;
+use crate::route::{ListenerRoute, Relaying, Routing};
 use crate::tls;
 use crate::worker::{WorkerConfig, Workers};
 
@@ -29,6 +32,8 @@ pub(crate) fn listener(name: &str, protocol: Protocol) -> Listener {
     Listener {
         name: name.into(),
         port: 0,
+        direct_port: None,
+        max_guests: 0,
         addresses: vec!["127.0.0.1".parse().unwrap()],
         protocol,
         accept_proxy: AcceptProxy::None,
@@ -107,6 +112,8 @@ pub(crate) fn chain(name: &str) -> Chain {
         drain_vanished: None,
         suspend: false,
         headers: HeaderRules::default(),
+        group: None,
+        redirect: Redirect::default(),
     }
 }
 
@@ -127,6 +134,7 @@ pub(crate) fn candidate(address: SocketAddr) -> Candidate {
         warming_since: None,
         max_connections: None,
         via: Via::default(),
+        relay: None,
     }
 }
 
@@ -154,6 +162,64 @@ impl Control {
             .publish(view(&self.chain, self.version, candidates, false));
     }
 
+    /// A view that says others serve: the chain of `to` behind each of these direct ports, of the
+    /// proxies of these names in the pool `test/pool`.
+    pub(crate) fn detour(
+        &mut self,
+        to: &ChainId,
+        ports: &[(&str, SocketAddr)],
+        change: impl FnOnce(&mut Detour),
+    ) {
+        self.version += 1;
+        let mut detour = Detour {
+            why: "nobody here serves".into(),
+            dialects: vec![],
+            fallback: Fallback::Relay,
+            targets: vec![],
+            until: None,
+        };
+        let mut candidates = Vec::new();
+        for (name, port) in ports {
+            let peer = PeerId {
+                pool: PoolId {
+                    namespace: "test".into(),
+                    name: "pool".into(),
+                },
+                name: (*name).to_owned(),
+            };
+            detour.targets.push(crate::chain::view::Target {
+                peer: Some(peer.clone()),
+                chain: to.clone(),
+                rank: 0,
+                weight: 1,
+                direct: vec![Direct {
+                    host: port.ip().to_string(),
+                    port: port.port(),
+                    networks: vec![],
+                }],
+            });
+            let chain = to.clone();
+            candidates.push(Candidate {
+                endpoint: Endpoint::new("other".into(), *port),
+                relay: Some(Arc::new(RelayTo { peer, chain })),
+                ..candidate(*port)
+            });
+        }
+        change(&mut detour);
+        let mut view = view(&self.chain, self.version, candidates, false);
+        view.empty = None;
+        view.detour = Some(Arc::new(detour));
+        self.handle.publish(view);
+    }
+
+    /// Another view, changed as the test wants.
+    pub(crate) fn publish_with(&mut self, candidates: Vec<Candidate>, change: impl FnOnce(&mut View)) {
+        self.version += 1;
+        let mut view = view(&self.chain, self.version, candidates, false);
+        change(&mut view);
+        self.handle.publish(view);
+    }
+
     /// A view that says the chain is suspended.
     pub(crate) fn suspend(&mut self) {
         self.version += 1;
@@ -178,6 +244,8 @@ fn view(chain: &Chain, version: u64, candidates: Vec<Candidate>, suspended: bool
         candidates,
         away: vec![],
         empty,
+        detour: None,
+        returning: None,
     }
 }
 
@@ -203,8 +271,20 @@ pub(crate) fn routing_with(
     });
     Arc::new(Routing {
         listeners: listeners.collect(),
+        relaying: Some(relaying("test/pool/here")),
         ..Routing::default()
     })
+}
+
+/// What a proxy of this name relays with: all of them share a key.
+pub(crate) fn relaying(me: &str) -> Relaying {
+    let key = GossipKey {
+        key: Private::new("01".repeat(32)),
+    };
+    Relaying {
+        keys: RelayKeys::new(&[key]).unwrap(),
+        me: me.into(),
+    }
 }
 
 /// Data workers without an access log.
@@ -266,12 +346,18 @@ impl Drop for Echo {
 }
 
 /// An address on loopback where nobody listens.
-pub(crate) async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
+pub(crate) fn nobody() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, free_port()).into()
+}
+
+/// A port that is free, and stays so: it lies below those that the system hands out (from 32768 on), and no other test of this
+/// process is given it.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: OnceLock<AtomicU32> = OnceLock::new();
+    let next = NEXT.get_or_init(|| AtomicU32::new(std::process::id()));
+    let ports = || u16::try_from(20_000 + next.fetch_add(1, Ordering::Relaxed) % 12_000).unwrap();
+    let is_free = |port: &u16| std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
+    std::iter::repeat_with(ports).take(12_000).find(is_free).unwrap()
 }
 
 /// Connects and reads `expected`; within five seconds.
@@ -304,11 +390,23 @@ pub(crate) async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, Res
 
 /// Connects, and is turned away with a reset: so soon, maybe, that the connect itself hears of it.
 pub(crate) async fn assert_reset(at: SocketAddr) {
-    let outcome = match TcpStream::connect(at).await {
+    assert_reset_after(at, b"").await;
+}
+
+/// The same for whoever says `first`. On a busy machine the reset can be there before it is said.
+pub(crate) async fn assert_reset_after(at: SocketAddr, first: &[u8]) {
+    let outcome = match said(at, first).await {
         Ok(mut stream) => rest(&mut stream).await,
         Err(error) => (vec![], Err(error.kind())),
     };
     assert_eq!(outcome, (vec![], Err(std::io::ErrorKind::ConnectionReset)));
+}
+
+/// Connects and says `first`.
+pub(crate) async fn said(at: SocketAddr, first: &[u8]) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(at).await?;
+    stream.write_all(first).await?;
+    Ok(stream)
 }
 
 /// Five seconds are more than anything on loopback needs.

@@ -2,8 +2,10 @@
 //! exactly before by wildcard, else the first; of a kind that the client can verify.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use rustls::pki_types::ServerName;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, SignatureAlgorithm};
@@ -59,14 +61,31 @@ impl Certificates {
         self.all.is_empty()
     }
 
+    /// Whether one of them is of the name `host`; of an address, which no client asks for by SNI (RFC 6066 §3), the first.
+    pub(super) fn cover(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let Ok(ip) = host.parse::<IpAddr>() else {
+            let host = host.to_lowercase();
+            return self.named(&host).next().is_some();
+        };
+        let first = self.all.first().and_then(|key| key.end_entity_cert().ok());
+        let name = ServerName::IpAddress(ip.into());
+        first
+            .and_then(|der| webpki::EndEntityCert::try_from(der).ok())
+            .is_some_and(|first| first.verify_is_valid_for_subject_name(&name).is_ok())
+    }
+
+    /// Those of a name in lower case.
+    fn named(&self, name: &str) -> impl Iterator<Item = &Arc<CertifiedKey>> {
+        let below = name.split_once('.').map_or("", |(_, below)| below);
+        let exact = self.exact.get(name).into_iter().flatten();
+        let wildcard = self.wildcard.get(below).into_iter().flatten();
+        exact.chain(wildcard)
+    }
+
     fn choose(&self, hello: &ClientHello<'_>) -> Option<&Arc<CertifiedKey>> {
         let suits = |keys: &'_ &Arc<CertifiedKey>| suits(hello, keys);
-        let named = |name: &str| {
-            let below = name.split_once('.').map_or("", |(_, below)| below);
-            let exact = self.exact.get(name).into_iter().flatten();
-            let wildcard = self.wildcard.get(below).into_iter().flatten();
-            exact.chain(wildcard).find(suits)
-        };
+        let named = |name: &str| self.named(name).find(suits);
         // rustls hands names on in lower case.
         hello
             .server_name()

@@ -23,7 +23,7 @@ use super::{pem, provider, words};
 #[derive(Debug)]
 pub(crate) struct Server {
     config: Arc<ServerConfig>,
-    has_certificate: bool,
+    certificates: Arc<Certificates>,
 }
 
 /// A handshake that failed. The client has been told, as far as it listens.
@@ -40,8 +40,7 @@ impl Server {
     /// # Errors
     /// A certificate, its key or the CAs cannot be used; which, and why.
     pub(super) fn new(listener: &str, tls: &ListenerTls, keys: Keys) -> Result<Self, String> {
-        let certificates = Certificates::new(&tls.certificates)?;
-        let has_certificate = !certificates.is_empty();
+        let certificates = Arc::new(Certificates::new(&tls.certificates)?);
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(versions(tls.min_version))
             .map_err(|error| format!("no TLS version can be spoken: {error}"))?;
@@ -55,15 +54,20 @@ impl Server {
                     .with_client_cert_verifier(verifier.build().map_err(|error| because(error.to_string()))?)
             }
         };
-        let mut config = builder.with_cert_resolver(Arc::new(certificates));
+        let mut config = builder.with_cert_resolver(Arc::<Certificates>::clone(&certificates));
         config.alpn_protocols = tls.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         config.ticketer = Arc::new(Tickets::new(keys, context(listener, tls)));
         // Sessions are in tickets: nothing is kept here, and no lock is taken.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self {
             config: Arc::new(config),
-            has_certificate,
+            certificates,
         })
+    }
+
+    /// Whether a client that connects to `host`, a DNS name or an IP address, accepts what it is shown.
+    pub(crate) fn covers(&self, host: &str) -> bool {
+        self.certificates.cover(host)
     }
 
     /// Completes the handshake that begins with `said`.
@@ -88,11 +92,11 @@ impl Server {
     }
 
     fn unopened(&self, text: String, tcp: TcpStream) -> Unopened {
-        let (why, text) = if self.has_certificate {
-            (Refusal::TlsHandshake, text)
-        } else {
+        let (why, text) = if self.certificates.is_empty() {
             let text = "this listener has no certificate: look for the Secrets that it names".to_owned();
             (Refusal::NoCertificate, text)
+        } else {
+            (Refusal::TlsHandshake, text)
         };
         Unopened { why, text, tcp }
     }

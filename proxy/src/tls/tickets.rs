@@ -95,7 +95,8 @@ impl Key {
     }
 }
 
-fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+/// N bytes in hex; none: it is something else.
+pub(crate) fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     let mut bytes = [0; N];
     if digits.len() != 2 * N {

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
-use crate::listener::gate::Gate;
+use crate::listener::gate::Gates;
 use crate::route::Routing;
 use crate::socket;
 
-use super::command::Change;
+use super::command::{Change, Door};
 
 /// A listener that does not listen where it should.
 #[derive(Debug)]
@@ -51,12 +50,12 @@ impl fmt::Display for ListenError {
 
 impl std::error::Error for ListenError {}
 
-/// The sockets that are open, by the address that was asked for.
+/// The sockets that are open.
 #[derive(Debug)]
 pub(super) struct Ports {
     bind: Option<IpAddr>,
-    open: BTreeMap<SocketAddr, Open>,
-    gates: HashMap<String, Arc<Gate>>,
+    open: BTreeMap<Door, Open>,
+    gates: HashMap<String, Gates>,
 }
 
 #[derive(Debug)]
@@ -75,18 +74,21 @@ impl Ports {
     }
 
     /// Forgets sockets that have to close before others can be bound, and says which: those on the same port as a new
-    /// one, of which one listens on all addresses.
-    pub(super) fn in_the_way(&mut self, routing: &Routing) -> Vec<SocketAddr> {
+    /// one, of which one listens on all addresses; and those where guests arrive from now on, or do no more.
+    pub(super) fn in_the_way(&mut self, routing: &Routing) -> Vec<Door> {
         let wanted = self.wanted(routing);
-        let new: Vec<&SocketAddr> = wanted.keys().filter(|at| !self.open.contains_key(at)).collect();
+        let new: Vec<&Door> = wanted.keys().filter(|at| !self.open.contains_key(at)).collect();
         let gone = self.open.keys().filter(|at| !wanted.contains_key(at));
         let in_the_way = gone.filter(|old| {
-            let clashes = |new: &&&SocketAddr| {
-                new.port() == old.port() && (new.ip().is_unspecified() || old.ip().is_unspecified())
+            let clashes = |new: &&&Door| {
+                let (new, old) = (new.at, old.at);
+                let same = new.ip() == old.ip() || new.ip().is_unspecified() || old.ip().is_unspecified();
+                // Port 0 is another one each time.
+                new.port() != 0 && new.port() == old.port() && same
             };
             new.iter().any(|at| clashes(&at))
         });
-        let in_the_way: Vec<SocketAddr> = in_the_way.copied().collect();
+        let in_the_way: Vec<Door> = in_the_way.copied().collect();
         for at in &in_the_way {
             self.open.remove(at);
         }
@@ -97,7 +99,7 @@ impl Ports {
     pub(super) fn plan(&mut self, routing: &Routing, workers: usize) -> (Vec<Change>, Vec<ListenError>) {
         let wanted = self.wanted(routing);
         let mut changes: Vec<Change> = (0..workers).map(|_| Change::default()).collect();
-        let gone: Vec<SocketAddr> = self
+        let gone: Vec<Door> = self
             .open
             .keys()
             .copied()
@@ -115,12 +117,12 @@ impl Ports {
                 open.listener = listener;
                 continue;
             }
-            match socket::listen(at, workers) {
+            match socket::listen(at.at, workers) {
                 Ok(sockets) => {
                     let bound = sockets
                         .first()
                         .and_then(|socket| socket.local_addr().ok())
-                        .unwrap_or(at);
+                        .unwrap_or(at.at);
                     for (change, socket) in changes.iter_mut().zip(sockets) {
                         change.open.push((at, socket));
                     }
@@ -128,7 +130,7 @@ impl Ports {
                 }
                 Err(error) => errors.push(ListenError {
                     listener,
-                    address: at,
+                    address: at.at,
                     error,
                 }),
             }
@@ -149,7 +151,7 @@ impl Ports {
         (changes, errors)
     }
 
-    fn wanted(&self, routing: &Routing) -> BTreeMap<SocketAddr, String> {
+    fn wanted(&self, routing: &Routing) -> BTreeMap<Door, String> {
         let mut wanted = BTreeMap::new();
         for route in &routing.listeners {
             let listener = &route.listener;
@@ -160,21 +162,27 @@ impl Ports {
                 &listener.addresses
             };
             for ip in addresses {
-                wanted.insert(SocketAddr::new(*ip, listener.port), listener.name.clone());
+                let ports = [(Some(listener.port), false), (listener.direct_port, true)];
+                for (port, direct) in ports {
+                    let Some(port) = port else { continue };
+                    let at = SocketAddr::new(*ip, port);
+                    wanted.insert(Door { at, direct }, listener.name.clone());
+                }
             }
         }
         wanted
     }
 
-    pub(super) fn bound(&self) -> Vec<(String, SocketAddr)> {
-        self.open
-            .values()
-            .map(|open| (open.listener.clone(), open.bound))
+    /// Where clients come to, or guests.
+    pub(super) fn bound(&self, direct: bool) -> Vec<(String, SocketAddr)> {
+        let doors = self.open.iter().filter(|(door, _)| door.direct == direct);
+        doors
+            .map(|(_, open)| (open.listener.clone(), open.bound))
             .collect()
     }
 
     /// Forgets every socket; which those were.
-    pub(super) fn clear(&mut self) -> Vec<SocketAddr> {
+    pub(super) fn clear(&mut self) -> Vec<Door> {
         std::mem::take(&mut self.open).into_keys().collect()
     }
 }

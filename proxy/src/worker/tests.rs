@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 use crate::session::end::{CloseReason, ConnectError, End, Refusal};
 use crate::testing::eventually;
 use crate::testing::rig::{
-    Control, Echo, apply, ask, assert_reset, candidate, client, listener, nobody, rest, routing, within,
-    workers,
+    Control, Echo, apply, ask, assert_reset, candidate, client, free_port, listener, nobody, rest, routing,
+    within, workers,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,7 +66,7 @@ async fn relays_both_ways_and_counts() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retries_on_another_endpoint_and_reports_the_dead_one() {
-    let dead = nobody().await;
+    let dead = nobody();
     let alive = Echo::start("alive").await;
     let mut control = Control::simple("c", &[dead, alive.address]);
     let workers = workers(1);
@@ -90,7 +90,7 @@ async fn retries_on_another_endpoint_and_reports_the_dead_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_caught_in_a_failover_is_served_by_the_standby() {
-    let (dead, standby) = (nobody().await, Echo::start("standby").await);
+    let (dead, standby) = (nobody(), Echo::start("standby").await);
     let mut control = Control::simple("c", &[dead]);
     let workers = workers(1);
     let at = apply(
@@ -237,7 +237,7 @@ async fn a_wildcard_address_gives_way_to_a_single_one() {
     let workers = workers(2);
     let mut main = listener("main", Protocol::Tcp);
     main.addresses = vec!["0.0.0.0".parse().unwrap()];
-    main.port = nobody().await.port();
+    main.port = free_port();
     apply(&workers, routing(vec![(main.clone(), vec![&control])])).await;
     main.addresses = vec!["127.0.0.1".parse().unwrap()];
     let at = apply(&workers, routing(vec![(main, vec![&control])])).await["main"];

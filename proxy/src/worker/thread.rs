@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError, mpsc as std_mpsc};
 use std::thread::JoinHandle;
@@ -15,8 +15,9 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::chain::handle::ChainHandle;
+use crate::guest;
 use crate::http::{Lives, Pool};
-use crate::listener::gate::Gate;
+use crate::listener::gate::Gates;
 use crate::listener::{Acceptor, ChainLocal, ListenerLocal, LocalRoute, Stop};
 use crate::pick::Rotation;
 use crate::relay::buffers::Buffers;
@@ -26,7 +27,7 @@ use crate::tls;
 
 use super::Shared;
 use super::alarms::Alarms;
-use super::command::{Change, Command, Count};
+use super::command::{Change, Command, Count, Door};
 
 /// How often sessions are looked over, unless a timeout wants it oftener.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -44,6 +45,8 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     /// HTTP connections and streams.
     pub(crate) lives: Lives,
+    /// Who is here because another proxy sent it.
+    pub(crate) guests: Rc<guest::Book>,
     connections: Cell<usize>,
     empty: Notify,
     next_session: Cell<u64>,
@@ -75,6 +78,7 @@ impl Worker {
             alarms: Alarms::default(),
             pool: Pool::default(),
             lives: Lives::default(),
+            guests: Rc::default(),
             connections: Cell::new(0),
             empty: Notify::new(),
             next_session: Cell::new(0),
@@ -158,7 +162,7 @@ pub(super) fn start(
 /// What only the worker's own order loop touches.
 struct Local {
     worker: Rc<Worker>,
-    sockets: HashMap<SocketAddr, Socket>,
+    sockets: HashMap<Door, Socket>,
     listeners: HashMap<String, Rc<ListenerLocal>>,
     chains: HashMap<ChainId, Rc<ChainLocal>>,
     sweep: Duration,
@@ -233,8 +237,21 @@ impl Local {
             } => {
                 let _ = reply.send(sessions.idlest(&chain, &endpoints, begun_before, at_most));
             }
+            Command::IdlestGuests {
+                chain,
+                homes,
+                begun_before,
+                at_most,
+                reply,
+            } => {
+                let mut idle = sessions.idlest_guests(&chain, &homes, begun_before, at_most);
+                let (worker, lives) = (self.worker.index, &self.worker.lives);
+                idle.append(&mut lives.idlest_guests(worker, &chain, &homes, begun_before, at_most));
+                let _ = reply.send(idle);
+            }
             Command::Close { ids, end, reply } => {
-                let _ = reply.send(sessions.close(&ids, end));
+                let called = self.worker.lives.call(self.worker.index, &ids);
+                let _ = reply.send(sessions.close(&ids, end) + called);
             }
             Command::CloseAll { why, reply } => {
                 let _ = reply.send(sessions.close_all(why));
@@ -242,13 +259,16 @@ impl Local {
             Command::Sessions { at_most, reply } => {
                 let _ = reply.send(sessions.infos(at_most));
             }
+            Command::Guests { reply } => {
+                let _ = reply.send(self.worker.guests.count());
+            }
             Command::Leave { at_once, reply } => {
                 self.worker.lives.leave();
                 let ended = if at_once { self.worker.lives.end_all() } else { 0 };
                 let _ = reply.send(ended);
             }
-            Command::StopListening { addresses, reply } => {
-                self.close(&addresses).await;
+            Command::StopListening { doors, reply } => {
+                self.close(&doors).await;
                 let _ = reply.send(());
             }
             Command::WhenEmpty { reply } => self.when_empty(reply),
@@ -293,7 +313,7 @@ impl Local {
             if let Some(owner) = owner.cloned()
                 && let Err(error) = self.open(at, socket, owner)
             {
-                tracing::error!(address = %at, %error, "a data worker cannot watch its listening socket");
+                tracing::error!(address = %at.at, %error, "a data worker cannot watch its listening socket");
             }
         }
         for (at, socket) in &self.sockets {
@@ -304,7 +324,7 @@ impl Local {
         }
     }
 
-    fn set_routes(&mut self, routing: &Arc<Routing>, gates: &HashMap<String, Arc<Gate>>) {
+    fn set_routes(&mut self, routing: &Arc<Routing>, gates: &HashMap<String, Gates>) {
         let mut chains = HashMap::new();
         let mut listeners = HashMap::new();
         for (index, route) in routing.listeners.iter().enumerate() {
@@ -347,12 +367,7 @@ impl Local {
         }
     }
 
-    fn open(
-        &mut self,
-        at: SocketAddr,
-        socket: std::net::TcpListener,
-        owner: Rc<ListenerLocal>,
-    ) -> io::Result<()> {
+    fn open(&mut self, at: Door, socket: std::net::TcpListener, owner: Rc<ListenerLocal>) -> io::Result<()> {
         let socket = TcpListener::from_std(socket)?;
         let owner = Rc::new(RefCell::new(owner));
         let stop = Rc::<Stop>::default();
@@ -360,6 +375,7 @@ impl Local {
         let acceptor = Acceptor {
             worker,
             socket,
+            direct: at.direct,
             owner: Rc::clone(&owner),
             stop: Rc::clone(&stop),
         };
@@ -368,11 +384,8 @@ impl Local {
         Ok(())
     }
 
-    async fn close(&mut self, addresses: &[SocketAddr]) {
-        let closing: Vec<Socket> = addresses
-            .iter()
-            .filter_map(|at| self.sockets.remove(at))
-            .collect();
+    async fn close(&mut self, doors: &[Door]) {
+        let closing: Vec<Socket> = doors.iter().filter_map(|at| self.sockets.remove(at)).collect();
         for socket in &closing {
             socket.stop.stop();
         }

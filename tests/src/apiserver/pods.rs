@@ -11,6 +11,9 @@ use serde_json::json;
 
 use super::ControlPlane;
 
+/// Address of the node that all of them run on.
+pub const NODE_IP: &str = "192.0.2.1";
+
 /// A pod that a test speaks for.
 #[derive(Clone, Debug)]
 pub struct SpokenFor {
@@ -74,11 +77,24 @@ impl ControlPlane {
         let ready = if ready { "True" } else { "False" };
         let status = json!({"status": {
             "phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
+            "hostIP": NODE_IP, "hostIPs": [{"ip": NODE_IP}],
             "conditions": [{"type": "Ready", "status": ready}],
         }});
         let pods: Api<Pod> = Api::namespaced(self.admin(), &pod.namespace);
         let patch = Patch::Merge(&status);
         let done = self.block_on(pods.patch_status(&pod.name, &PatchParams::default(), &patch));
+        done.unwrap_or_else(|e| panic!("pod {}/{}: {e}", pod.namespace, pod.name));
+    }
+
+    /// Tells the pod to end. It is there until [`ControlPlane::delete_pod`]: no kubelet ends it.
+    ///
+    /// # Panics
+    /// When the API server refuses.
+    #[track_caller]
+    pub fn end_pod(&self, pod: &SpokenFor) {
+        let pods: Api<Pod> = Api::namespaced(self.admin(), &pod.namespace);
+        let some_day = DeleteParams::default().grace_period(3600);
+        let done = self.block_on(pods.delete(&pod.name, &some_day));
         done.unwrap_or_else(|e| panic!("pod {}/{}: {e}", pod.namespace, pod.name));
     }
 

@@ -101,7 +101,8 @@ async fn accept(
     connections.shutdown().await;
 }
 
-async fn carry(inner: io::Result<std::net::TcpStream>, server: SocketAddr) -> io::Result<()> {
+/// Carries one connection on to `server`, from the network of the thread that runs this.
+pub(super) async fn carry(inner: io::Result<std::net::TcpStream>, server: SocketAddr) -> io::Result<()> {
     let mut inner = TcpStream::from_std(inner?)?;
     let mut outer = TcpStream::connect(server).await?;
     inner.set_nodelay(true)?;

@@ -1,6 +1,7 @@
 //! Who asks the API server. In: a user. Out: its kubeconfig, and clients.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -22,6 +23,8 @@ pub enum User {
     Admin,
     /// A person of this name, in no group: may do what a test's roles say.
     Named(String),
+    /// The kubelet of a node.
+    Node(String),
     /// A service account; it must exist.
     ServiceAccount {
         /// Its namespace.
@@ -45,6 +48,7 @@ impl User {
         match self {
             Self::Admin => "admin".to_owned(),
             Self::Named(name) => name.clone(),
+            Self::Node(name) => format!("system:node:{name}"),
             Self::ServiceAccount { namespace, name } => format!("system:serviceaccount:{namespace}:{name}"),
         }
     }
@@ -89,13 +93,20 @@ impl ControlPlane {
 }
 
 pub(super) fn kubeconfig(plane: &ControlPlane, user: &User) -> PathBuf {
-    let file = plane.file(&format!("{}.kubeconfig", user.name().replace(':', "-")));
+    kubeconfig_for(plane, user, plane.address())
+}
+
+/// A kubeconfig that leads to this address of the API server.
+pub(super) fn kubeconfig_for(plane: &ControlPlane, user: &User, server: SocketAddr) -> PathBuf {
+    let place = if server == plane.address() { "" } else { "-in-lab" };
+    let file = plane.file(&format!("{}{place}.kubeconfig", user.name().replace(':', "-")));
     if file.is_file() {
         return file;
     }
     let credentials = match user {
         User::Admin => by_certificate(plane, user, &["system:masters".to_owned()]),
         User::Named(_) => by_certificate(plane, user, &[]),
+        User::Node(_) => by_certificate(plane, user, &["system:nodes".to_owned()]),
         User::ServiceAccount { namespace, name } => {
             json!({"token": plane.token((namespace, name), ISSUER, None, 3600)})
         }
@@ -104,7 +115,7 @@ pub(super) fn kubeconfig(plane: &ControlPlane, user: &User) -> PathBuf {
         "apiVersion": "v1", "kind": "Config", "current-context": "it",
         "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
         "clusters": [{"name": "it", "cluster": {
-            "server": format!("https://{}", plane.address()),
+            "server": format!("https://{server}"),
             "certificate-authority": plane.pki.authority,
         }}],
         "users": [{"name": "it", "user": credentials}],

@@ -1,6 +1,7 @@
 //! A small real TCP server that says its name: on connect (server first), or
-//! in answer to each line of the client (client first). Its log has one JSON
-//! object per event: `listening`, `accepted`, `ended`.
+//! in answer to each line of the client (client first), or to each HTTP
+//! request. Its log has one JSON object per event: `listening`, `accepted`,
+//! `ended`.
 #![allow(clippy::expect_used, reason = "a test server tells by ending")]
 
 use std::fs::File;
@@ -56,6 +57,8 @@ enum Mode {
     /// (sends FIN, reads on); `reset`; `deaf` (reads no more). When the client
     /// has said FIN it tells how many bytes it has received, then ends.
     Told,
+    /// Speaks HTTP/1.1: answers each request that has no body with 200 and its name, and keeps the connection.
+    Http,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -124,6 +127,7 @@ async fn serve(mut stream: TcpStream, arguments: &Arguments) {
     let mut received = 0;
     let outcome = match arguments.mode {
         Mode::Told => obey(stream, &greeting, &mut received).await,
+        Mode::Http => answer(stream, &greeting.name).await,
         mode => converse(stream, &greeting, mode).await,
     };
     let how = match outcome {
@@ -154,6 +158,22 @@ async fn converse(stream: TcpStream, greeting: &Greeting, mode: Mode) -> io::Res
     while lines.next_line().await?.is_some() {
         if mode != Mode::Mute {
             writer.write_all(says.as_bytes()).await?;
+        }
+    }
+    writer.shutdown().await
+}
+
+/// Answers requests until the client's FIN.
+async fn answer(stream: TcpStream, name: &str) -> io::Result<()> {
+    let reply = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{name}",
+        name.len()
+    );
+    let (reader, mut writer) = stream.into_split();
+    let mut lines = BufReader::new(reader).lines();
+    while let Some(line) = lines.next_line().await? {
+        if line.is_empty() {
+            writer.write_all(reply.as_bytes()).await?;
         }
     }
     writer.shutdown().await

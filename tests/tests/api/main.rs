@@ -13,6 +13,7 @@ use switchyard_tests::apiserver::programs;
 use switchyard_tests::suite::Suite;
 
 mod certificates;
+mod chart;
 mod definitions;
 mod harness;
 mod identity;
@@ -20,10 +21,12 @@ mod leadership;
 mod outage;
 mod rbac;
 mod ready;
+mod redirect;
 mod release;
 mod reports;
 mod rights;
 mod shared;
+mod sidecars;
 mod site;
 mod steady;
 mod stream;
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     // It lives as long as the last test that may want it, and is stopped below.
     let shared = Shared::new();
     steady::add(&mut suite, &shared); // takes longest
+    chart::add(&mut suite, &shared);
     outage::add(&mut suite, &shared);
     certificates::add(&mut suite, &shared);
     // They measure how long a takeover takes: a machine that runs everything else beside them says nothing about that.
@@ -49,6 +53,8 @@ fn main() -> ExitCode {
     stream::add(&mut suite, &shared);
     tls_secrets::add(&mut suite, &shared);
     tls_tickets::add(&mut suite, &shared);
+    redirect::add(&mut suite, &shared);
+    sidecars::add(&mut suite, &shared);
     ready::add(&mut suite, &shared);
     release::add(&mut suite, &shared);
     identity::add(&mut suite, &shared);

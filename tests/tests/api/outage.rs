@@ -1,15 +1,21 @@
 //! The API server is gone, comes back, forgets; one object is not what it
 //! should be. Clients of the proxies notice nothing.
 
+use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::json;
+use switchyard_tests::admin;
 use switchyard_tests::apiserver::{ControlPlane, definitions};
 use switchyard_tests::client::{Load, LoadPlan};
 use switchyard_tests::eventually::let_pass;
 use switchyard_tests::lab::Lab;
+use switchyard_tests::member;
+use switchyard_tests::process::Program;
 use switchyard_tests::suite::Suite;
+use switchyard_tests::tls::Certificate;
 
 use crate::shared::{SOON, Shared, Space};
 use crate::site::Site;
@@ -25,6 +31,10 @@ pub fn add(suite: &mut Suite, _: &Shared) {
     suite.test(
         "outage::an_object_that_cannot_be_read_stops_no_other",
         undecodable,
+    );
+    suite.test(
+        "outage::a_proxy_ends_in_time_while_nobody_answers_for_names",
+        nameless,
     );
 }
 
@@ -143,4 +153,47 @@ fn undecodable(lab: &Lab) {
     let member = site.member(31);
     member.await_serving("one", &[b1.address()], SOON);
     site.await_chain("one", "Programmed", "True", SOON);
+}
+
+/// The C library's lookup of the operator's name cannot be given up, and takes ten seconds and more.
+fn nameless(lab: &Lab) {
+    let names = lab.host("names", 53);
+    let _silent = names.black_hole(Some(53));
+    let host = lab.host("proxy-31", 31);
+    let directory = host.directory("switchyard-proxy");
+    let authority = Certificate::make(&directory, &["operator.test"]);
+    let resolver = directory.join("resolv.conf");
+    fs::write(&resolver, format!("nameserver {}\n", names.ip())).unwrap();
+    fs::write(directory.join("token"), "a token").unwrap();
+    let mut command = host.command("unshare");
+    command
+        .args([
+            "--mount",
+            "sh",
+            "-c",
+            "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"",
+            "sh",
+        ])
+        .arg(&resolver)
+        .arg(member::program())
+        .args([
+            "run",
+            "--operator=operator.test:17010",
+            "--pool=edge/edge",
+            "--pod-name=one",
+            "--pod-uid=1",
+        ])
+        .arg("--ca-file")
+        .arg(&authority.file)
+        .arg("--token-file")
+        .arg(directory.join("token"));
+    let mut proxy = Program::start(&host, "switchyard-proxy", &directory, command);
+    proxy.await_port(admin::PORT, SOON);
+    // Nothing tells that it has asked; it does so as soon as it has started.
+    let_pass(Duration::from_secs(1));
+    proxy.signal(Signal::SIGTERM);
+    let begun = Instant::now();
+    let ended = proxy.await_end(Duration::from_secs(3));
+    lab.say(format!("it has ended after {:.1?}", begun.elapsed()));
+    assert!(ended.success(), "{ended}");
 }

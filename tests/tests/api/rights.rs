@@ -11,22 +11,29 @@ use switchyard_tests::apiserver::User;
 
 use crate::shared::Space;
 
-/// Two documents: what the operator needs where it watches, and what it needs
-/// in its own namespace.
+/// Three documents: what the operator needs where it watches, what it needs in
+/// its own namespace, and what its webhook needs.
 fn file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("charts/switchyard/files/role.yaml")
 }
 
-/// The rules of both documents.
+/// The rules of the first two documents: all that an operator without a webhook needs.
 pub fn rules() -> (Value, Value) {
+    let [watched, own, _] = all_rules();
+    (watched, own)
+}
+
+/// The rules of all documents.
+pub fn all_rules() -> [Value; 3] {
     let text = fs::read_to_string(file()).unwrap_or_else(|e| panic!("{}: {e}", file().display()));
-    let (watched, own) = text.split_once("\n---\n").expect("two documents");
-    let (watched, own) = (yaml(watched), yaml(own));
-    assert_eq!(
-        (&watched["kind"], &own["kind"]),
-        (&json!("ClusterRole"), &json!("Role"))
-    );
-    (watched["rules"].clone(), own["rules"].clone())
+    let documents: Vec<Value> = text.split("\n---\n").map(yaml).collect();
+    let kinds: Vec<&Value> = documents.iter().map(|document| &document["kind"]).collect();
+    assert_eq!(kinds, ["ClusterRole", "Role", "ClusterRole"]);
+    let rules: Vec<Value> = documents
+        .iter()
+        .map(|document| document["rules"].clone())
+        .collect();
+    rules.try_into().expect("three documents")
 }
 
 /// An operator's service account that watches its own namespace alone: all of
@@ -76,6 +83,24 @@ pub fn operator_everywhere(space: &Space, name: &str) -> User {
             "roleRef": {"apiGroup": group, "kind": "Role", "name": "operator-own"}, "subjects": subjects}),
     ];
     apply(space, &objects)
+}
+
+/// Lets an operator's service account keep the CA bundle of this configuration.
+pub fn webhook(space: &Space, name: &str, configuration: &str) {
+    let [_, _, mut rules] = all_rules();
+    for rule in rules.as_array_mut().expect("a list of rules") {
+        assert_eq!(rule["resourceNames"], json!(["switchyard-operator"]), "{rule}");
+        rule["resourceNames"] = json!([configuration]);
+    }
+    let wide = format!("{name}-webhook-of-{}", space.namespace);
+    let subjects = json!([{"kind": "ServiceAccount", "name": name, "namespace": space.namespace}]);
+    let group = "rbac.authorization.k8s.io";
+    let items = json!([
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": wide}, "rules": rules},
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": wide},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": wide}, "subjects": subjects},
+    ]);
+    space.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string());
 }
 
 fn account(name: &str) -> Value {

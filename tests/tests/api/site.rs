@@ -83,22 +83,27 @@ impl<'a> Site<'a> {
         self.space.kubectl(&["delete", "pch", name]);
     }
 
-    /// A pod of the pool `pool`, at 10.77.0.`number`, and its token's account.
+    /// A pod of the pool `pool`, at 10.77.0.`number`, and its service account.
     pub fn pod(&self, pool: &str, number: u8) -> SpokenFor {
-        // The operator makes it with the pool; a test's pod may be faster.
-        let account: ServiceAccount =
-            serde_json::from_value(json!({"metadata": {"name": "proxies"}})).unwrap();
+        // The operator makes it with the pool; a test's pod may be faster, and by these labels it is left to the operator.
+        let account = format!("{pool}-proxy");
+        let labels = json!({
+            "app.kubernetes.io/managed-by": "switchyard-operator", "app.kubernetes.io/instance": pool,
+            "switchyard.dev/pool": pool,
+        });
+        let object = json!({"metadata": {"name": account, "labels": labels}});
+        let object: ServiceAccount = serde_json::from_value(object).unwrap();
         let accounts = self.space.all::<ServiceAccount>();
         let made = self
             .space
             .plane
-            .block_on(accounts.create(&PostParams::default(), &account));
+            .block_on(accounts.create(&PostParams::default(), &object));
         drop(made); // it may be there from the pod before
         let name = format!("{pool}-{number}");
         let labels = [("switchyard.dev/pool", pool)];
         self.space.plane.pod(
             (&self.space.namespace, &name),
-            "proxies",
+            &account,
             &labels,
             &format!("10.77.0.{number}"),
         )
@@ -130,8 +135,13 @@ impl<'a> Site<'a> {
 
     /// A proxy of the pool `edge` at 10.77.0.`number`, running.
     pub fn member(&self, number: u8) -> Member {
-        let pod = self.pod("edge", number);
-        let plan = self.plan(&pod, "edge");
+        self.member_of("edge", number)
+    }
+
+    /// A proxy of this pool at 10.77.0.`number`, running.
+    pub fn member_of(&self, pool: &str, number: u8) -> Member {
+        let pod = self.pod(pool, number);
+        let plan = self.plan(&pod, pool);
         Member::start(&self.lab.host(&format!("proxy-{number}"), number), plan)
     }
 

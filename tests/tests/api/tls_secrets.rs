@@ -366,7 +366,7 @@ fn others(lab: &Lab, shared: &Shared) {
     assert_eq!(asked, [""; 0], "what nobody names is not asked for");
     assert!(known >= OTHERS as f64, "{known:?}");
     assert!(
-        (held - 2.0).abs() < f64::EPSILON,
-        "a certificate and the ticket keys, not {held:?}"
+        (held - 3.0).abs() < f64::EPSILON,
+        "a certificate, the ticket keys and the gossip keys, not {held:?}"
     );
 }

@@ -13,12 +13,12 @@ mod rules;
 mod volume;
 
 pub fn add(suite: &mut Suite) {
-    certificates::add(suite); // takes longest
-    clients::add(suite);
+    clients::add(suite); // these take longest
     drain::add(suite);
     rules::add(suite);
     frames::add(suite);
     requests::add(suite);
-    outages::add(suite); // these have the machine for themselves
+    certificates::add(suite); // these have the machine for themselves
+    outages::add(suite);
     volume::add(suite);
 }

@@ -16,6 +16,7 @@ mod dns;
 mod failover;
 mod harness;
 mod http;
+mod redirect;
 mod reload;
 mod scene;
 mod traffic;
@@ -23,6 +24,7 @@ mod traffic;
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     dns::add(&mut suite); // takes longest
+    redirect::add(&mut suite);
     failover::add(&mut suite);
     http::add(&mut suite);
     reload::add(&mut suite);

@@ -3,6 +3,8 @@
 //! In: a valid pool, the keys planned for it, and what proxies need to know of the operator. Out: whole objects, exactly the
 //! fields that we mean to own. `docs/workloads.md` has the table: child, name, when, why.
 
+pub mod container;
+
 mod pod;
 mod services;
 mod workload;
@@ -17,7 +19,8 @@ use super::owner::Owner;
 use super::validate::Valid;
 use crate::apply::{Child, ChildKind};
 
-pub use pod::{ADMIN_HEALTH_PORT, PRE_STOP_SECONDS};
+pub use container::ADMIN_HEALTH_PORT;
+pub use pod::PRE_STOP_SECONDS;
 
 /// What does not depend on the pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +108,7 @@ fn bootstrap(pool: &Valid<'_>, ca_bundle: &str) -> Child {
     let metadata = metadata(pool, &names::bootstrap(&pool.owner.pool.name));
     Child::new(
         ChildKind::ConfigMap,
-        json!({"metadata": metadata, "data": {pod::CA_FILE: ca_bundle}}),
+        json!({"metadata": metadata, "data": {container::CA_FILE: ca_bundle}}),
     )
 }
 

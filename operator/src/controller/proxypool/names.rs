@@ -10,7 +10,7 @@ use switchyard_snapshot::PoolId;
 
 use crate::FIELD_MANAGER;
 use crate::apply::MANAGED_BY;
-pub use crate::secrets::ticket_keys_of as ticket_keys;
+pub use crate::secrets::{GOSSIP_KEYS, ticket_keys_of as ticket_keys};
 
 /// Label: the pool that a pod or child belongs to. The identity of a proxy rests on it.
 pub const POOL_LABEL: &str = "switchyard.dev/pool";
@@ -24,8 +24,6 @@ const APP: &str = "switchyard-proxy";
 pub const HEALTH_PORT_NAME: &str = "proxy-health";
 /// Name of the port on which a pod gossips.
 pub const GOSSIP_PORT_NAME: &str = "proxy-gossip";
-/// The namespace's Secret with the key of gossip: pools of a namespace gossip with each other.
-pub const GOSSIP_KEYS: &str = "switchyard-gossip-keys";
 
 /// The headless Service by which the proxies of a pool find each other, and that names a `StatefulSet`'s pods.
 pub fn peers(pool: &str) -> String {
@@ -97,16 +95,20 @@ fn common_labels(instance: &str) -> BTreeMap<String, String> {
 }
 
 /// An owner reference to a pool. One owner is the controller; sharing pools are owners, and none is.
+///
+/// Each blocks its owner's deletion in the foreground: who deletes pools so has waited for all that was made for them, and may take
+/// the definitions away. Before that the garbage collector could no longer find that an owner is gone
+/// (<https://github.com/kubernetes/kubernetes/issues/102641>).
 pub fn owner(pool: &PoolId, uid: &str, controller: bool) -> Value {
     let mut owner = json!({
         "apiVersion": format!("{}/{}", switchyard_crds::GROUP, switchyard_crds::VERSION),
         "kind": switchyard_crds::Kind::ProxyPool.as_str(),
         "name": pool.name,
         "uid": uid,
+        "blockOwnerDeletion": true,
     });
     if controller {
         owner["controller"] = json!(true);
-        owner["blockOwnerDeletion"] = json!(true);
     }
     owner
 }

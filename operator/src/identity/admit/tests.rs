@@ -1,5 +1,5 @@
 use super::*;
-use crate::identity::pods::PodFacts;
+use crate::identity::pods::{Membership, PodFacts};
 
 fn identity(pool: &str, pod: &str, uid: &str) -> PeerIdentity {
     PeerIdentity {
@@ -21,10 +21,26 @@ fn token(pod: &str, uid: &str) -> Proof {
 }
 
 fn present(uid: &str, pool: Option<&str>, terminating: bool) -> PodAnswer {
+    let membership = match pool {
+        Some(pool) => Membership::Member(pool.to_owned()),
+        None => Membership::NotThere("dmz".to_owned()),
+    };
     PodAnswer::Present(PodFacts {
         uid: uid.to_owned(),
-        pool: pool.map(ToOwned::to_owned),
+        membership,
         terminating,
+    })
+}
+
+fn stranger() -> PodAnswer {
+    let membership = Membership::Stranger {
+        pool: "dmz".to_owned(),
+        why: "it runs as somebody else".to_owned(),
+    };
+    PodAnswer::Present(PodFacts {
+        uid: "u1".to_owned(),
+        membership,
+        terminating: false,
     })
 }
 
@@ -99,14 +115,28 @@ fn who_is_let_in_and_who_is_not() {
             by_token(),
             present("u1", None, false),
             &me,
-            Some("NoPool"),
+            Some("UnknownPool"),
         ),
         (
-            "certificate, no pool any more",
+            "certificate, a pool that cannot be read any more",
             by_certificate(),
             present("u1", None, false),
             &me,
-            Some("NoPool"),
+            None,
+        ),
+        (
+            "token, only labelled",
+            by_token(),
+            stranger(),
+            &me,
+            Some("Stranger"),
+        ),
+        (
+            "certificate, only labelled by now",
+            by_certificate(),
+            stranger(),
+            &me,
+            Some("Stranger"),
         ),
         (
             "token, other pool",

@@ -182,7 +182,7 @@ async fn every_refusal_reaches_the_proxy_in_words() {
             "no pool",
             pod("nobodys", "u6"),
             of("nobodys", "u6"),
-            "belongs to no pool",
+            "which is not there",
         ),
         (
             "another's identity",

@@ -37,7 +37,7 @@ use super::super::keys::Keys;
 use super::super::ring::{Given, Ring};
 use super::super::store::Store;
 use super::super::token::tests::{ISSUER, Signer, claims, jwks};
-use super::super::{Exchange, Identity, Lifetimes, PodAnswer, PodFacts};
+use super::super::{Exchange, Identity, Lifetimes, Membership, PodAnswer, PodFacts};
 
 /// Longer than anything here takes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -133,9 +133,13 @@ pub(super) struct Pods {
 
 impl Pods {
     pub(super) fn set(&self, name: &str, uid: &str, pool: Option<&str>, terminating: bool) {
+        let membership = match pool {
+            Some(pool) => Membership::Member(pool.to_owned()),
+            None => Membership::NotThere("dmz".to_owned()),
+        };
         let facts = PodFacts {
             uid: uid.to_owned(),
-            pool: pool.map(ToOwned::to_owned),
+            membership,
             terminating,
         };
         self.known

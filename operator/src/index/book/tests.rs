@@ -161,23 +161,35 @@ fn what_nobody_names_is_never_held() {
 }
 
 #[test]
-fn pools_that_end_tls_name_their_ticket_keys_too() {
-    let names = |spec: serde_json::Value| -> Vec<String> {
+fn pools_name_the_keys_of_their_tickets_and_of_their_gossip_too() {
+    let names = |spec: &str| -> Vec<String> {
+        let spec: serde_json::Value = serde_saphyr::from_str(spec).unwrap();
         let pool = serde_json::json!({"apiVersion": "switchyard.dev/v1alpha1", "kind": "ProxyPool",
-            "metadata": {"name": "p", "namespace": "edge"}, "spec": {"listeners": [spec]}});
+            "metadata": {"name": "p", "namespace": "edge"}, "spec": spec});
         let pool: ProxyPool = serde_json::from_value(pool).unwrap();
         secrets_of_pool(&pool).map(|id| id.name).collect()
     };
-    let json = |text: &str| -> serde_json::Value { serde_saphyr::from_str(text).unwrap() };
-    assert_eq!(
-        names(json(
-            "{name: a, port: 1, tls: {certificateRefs: [{name: b}, {name: a}, {name: b}], clientCARef: {name: c}}}"
-        )),
-        ["a", "b", "c", "p-ticket-keys"]
-    );
-    assert_eq!(
-        names(json("{name: a, port: 1, tls: {mode: Passthrough}}")),
-        [""; 0]
-    );
-    assert_eq!(names(json("{name: a, port: 1}")), [""; 0]);
+    let gossip = "switchyard-gossip-keys";
+    let table: [(&str, &[&str]); 5] = [
+        (
+            "listeners: [{name: a, port: 1, tls: {certificateRefs: [{name: b}, {name: a}, {name: b}], clientCARef: {name: c}}}]",
+            &["a", "b", "c", "p-ticket-keys", gossip],
+        ),
+        (
+            "listeners: [{name: a, port: 1, tls: {mode: Passthrough}}]",
+            &[gossip],
+        ),
+        ("listeners: [{name: a, port: 1}]", &[gossip]),
+        (
+            "{listeners: [{name: a, port: 1}], peers: {keyRef: {name: shared}}}",
+            &["shared"],
+        ),
+        (
+            "{listeners: [{name: a, port: 1}], workload: {kind: Sidecar}}",
+            &[gossip],
+        ),
+    ];
+    for (spec, expected) in table {
+        assert_eq!(names(spec), expected, "{spec}");
+    }
 }

@@ -82,7 +82,7 @@ const fn written(state: Reported) -> EndpointState {
 }
 
 /// Whether two reasons say the same, but for ages and counts, which go on for ever: they are no reason to write a status.
-fn same_but_for_numbers(one: &str, other: &str) -> bool {
+pub fn same_but_for_numbers(one: &str, other: &str) -> bool {
     one == other || words(one).eq(words(other))
 }
 

@@ -9,6 +9,7 @@ use crate::status::fixture::refusal;
 
 mod history;
 mod properties;
+mod redirect;
 mod unanswered;
 
 fn c() -> ResourceId {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use switchyard_crds::ProxyChain;
-use switchyard_snapshot::{ChainId, ChainReport, EndpointState};
+use switchyard_snapshot::{ChainId, ChainReport, EndpointState, Standing};
 
 use crate::status::fleet::Fleet;
 use crate::status::proxies::ProxyState;
@@ -53,17 +53,17 @@ pub struct Majority {
     pub healthy: (u32, u32),
     /// The oldest generation that is run.
     pub generation: i64,
+    /// How it stands, as most of those who say so see it.
+    pub standing: Option<Standing>,
 }
 
 /// The views of those who report on the chain.
 pub fn of<'a>(fleet: &Fleet<'a>, chain: &ProxyChain, id: &ChainId) -> Vec<View<'a>> {
     let mut views = Vec::with_capacity(fleet.members.len());
     for member in &fleet.members {
-        let Some(report) = member.report else { continue };
-        let Ok(found) = report.chains.binary_search_by(|chain| chain.id.cmp(id)) else {
+        let Some(report) = member.report.and_then(|report| report.chain(id)) else {
             continue;
         };
-        let report = &report.chains[found];
         views.push(View {
             report,
             state: member.state,
@@ -84,6 +84,10 @@ fn serving(report: &ChainReport, chain: &ProxyChain) -> Serving {
         },
         _ => Serving::Nothing,
     }
+}
+
+fn standing(view: &View<'_>) -> Option<Standing> {
+    view.report.standing.as_ref().map(|it| it.standing)
 }
 
 /// Whether an endpoint of the tier serves. Where the list is cut short, or names backends that the chain has no longer, any
@@ -144,7 +148,22 @@ impl Majority {
                 .map(|view| view.report.generation)
                 .min()
                 .unwrap_or_default(),
+            standing: most(views.iter().filter_map(standing)).map(|(standing, _)| standing),
         })
+    }
+
+    /// ` (isolated)`: proxies that see nobody who serves may be at fault themselves.
+    pub fn doubt(&self) -> String {
+        match self.standing {
+            Some(
+                standing @ (Standing::Blind | Standing::Isolated | Standing::Draining | Standing::Unsure),
+            ) => {
+                format!(" ({})", standing.as_str())
+            }
+            Some(Standing::Live | Standing::Degraded | Standing::Dead | Standing::Suspended) | None => {
+                String::new()
+            }
+        }
     }
 
     /// That not everybody sees it so.

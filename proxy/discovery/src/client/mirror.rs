@@ -18,7 +18,7 @@ use crate::proto::discovery::bad_request::FieldViolation;
 use crate::proto::discovery::{
     Any, BadRequest, DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as WireResource, Status,
 };
-use crate::proto::{BAD_REQUEST_TYPE, CHAIN_TYPE, LISTENER_TYPE, POOL_TYPE, SNAPSHOT_TYPE};
+use crate::proto::{BAD_REQUEST_TYPE, CHAIN_TYPE, LISTENER_TYPE, PEERS_TYPE, POOL_TYPE, SNAPSHOT_TYPE};
 use crate::release::{self, Release, TooFarApart};
 
 /// Resources that do not run, and why.
@@ -205,6 +205,7 @@ fn understand(name: &str, version: &str, kind: &str, body: &str) -> Result<Piece
         POOL_TYPE => Resource::Pool(parse(body)?),
         LISTENER_TYPE => Resource::Listener(parse(body)?),
         CHAIN_TYPE => Resource::Chain(parse(body)?),
+        PEERS_TYPE => Resource::Peers(parse(body)?),
         _ => return Err(format!("this release does not know resources of type {kind:?}")),
     };
     if resource.id() != id {
@@ -231,6 +232,7 @@ fn kind_of(name: &str) -> &'static str {
     match id_of(name) {
         Some(ResourceId::Listener(_)) => LISTENER_TYPE,
         Some(ResourceId::Chain(_)) => CHAIN_TYPE,
+        Some(ResourceId::Peers(_)) => PEERS_TYPE,
         Some(ResourceId::Pool) | None => POOL_TYPE,
     }
 }

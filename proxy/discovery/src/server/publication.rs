@@ -105,6 +105,7 @@ impl Piece {
             Resource::Pool(pool) => serde_json::to_vec(pool),
             Resource::Listener(listener) => serde_json::to_vec(listener),
             Resource::Chain(chain) => serde_json::to_vec(chain),
+            Resource::Peers(peers) => serde_json::to_vec(peers),
         };
         let body = body.map_err(|source| PublishError {
             resource: id.clone(),

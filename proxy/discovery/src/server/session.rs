@@ -22,7 +22,7 @@ use crate::proto::discovery::{
     Any, BadRequest, ControlPlane, DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource,
     Status as ErrorDetail,
 };
-use crate::proto::{BAD_REQUEST_TYPE, CHAIN_TYPE, LISTENER_TYPE, POOL_TYPE, SNAPSHOT_TYPE};
+use crate::proto::{BAD_REQUEST_TYPE, CHAIN_TYPE, LISTENER_TYPE, PEERS_TYPE, POOL_TYPE, SNAPSHOT_TYPE};
 use crate::release::Release;
 
 /// How long a last word may take to be heard.
@@ -179,6 +179,7 @@ fn resource(piece: &Piece) -> Resource {
         SnapshotResource::Pool(_) => POOL_TYPE,
         SnapshotResource::Listener(_) => LISTENER_TYPE,
         SnapshotResource::Chain(_) => CHAIN_TYPE,
+        SnapshotResource::Peers(_) => PEERS_TYPE,
     };
     Resource {
         version: piece.version.to_string(),

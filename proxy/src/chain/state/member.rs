@@ -32,6 +32,12 @@ pub(super) struct Member {
     /// Since when.
     pub(super) since: Now,
     pub(super) unconfigured_since: Option<Instant>,
+    /// When a probe of any kind last passed.
+    reached: Option<Instant>,
+    /// When the first of the failures in a row was seen that are the newest there is of it; none: it passed since.
+    pub(super) failing_since: Option<Instant>,
+    /// When the last of the probes began that failed.
+    failed: Option<Instant>,
     warming_since: Option<Instant>,
     target: Target,
     source: Arc<str>,
@@ -60,6 +66,9 @@ impl Member {
             verdict: (Verdict::Serve, Ground::Unproven),
             since: now,
             unconfigured_since: None,
+            reached: None,
+            failing_since: None,
+            failed: None,
             warming_since: warm_up(chain, now),
             target: chain.backends[at].target.clone(),
             source: Arc::clone(&listed.source),
@@ -82,6 +91,41 @@ impl Member {
         self.backend = Some(at);
         self.unconfigured_since = None;
         self.presence = self.presence.next(listing, address, &self.source, now);
+    }
+
+    /// A probe ended.
+    pub(super) fn saw(&mut self, passed: bool, begun: Instant, now: Instant) {
+        if passed {
+            (self.reached, self.failing_since) = (Some(now), None);
+        } else {
+            self.failed = self.failed.max(Some(begun));
+            self.fell(now);
+        }
+    }
+
+    /// A live attempt, or a probe, failed.
+    pub(super) fn fell(&mut self, now: Instant) {
+        self.failing_since.get_or_insert(now);
+    }
+
+    /// Whether its newest probe passed, and no live attempt failed since; none: there was none yet.
+    pub(super) fn answers(&self) -> Option<bool> {
+        let passed = self.reached.map(|_| true);
+        if self.failing_since.is_some() {
+            Some(false)
+        } else {
+            passed
+        }
+    }
+
+    /// Whether a probe failed that began at that moment or later.
+    pub(super) fn failed_since(&self, since: Instant) -> bool {
+        self.failed.is_some_and(|begun| begun >= since)
+    }
+
+    /// Whether it was reached at that moment or later.
+    pub(super) fn reached_since(&self, since: Instant) -> bool {
+        self.reached.is_some_and(|at| at >= since)
     }
 
     /// Its backend is gone, or leads elsewhere.
@@ -182,8 +226,13 @@ impl Member {
         }
     }
 
+    /// A confirming probe must be out.
+    pub(super) fn wants_confirming(&self, chain: &Chain, now: Instant) -> bool {
+        self.ejection.wants_confirming() && self.presence_counts(chain, now)
+    }
+
     /// It is configured, and DNS still has it: worth confirming probes.
-    pub(super) fn presence_counts(&self, chain: &Chain, now: Instant) -> bool {
+    fn presence_counts(&self, chain: &Chain, now: Instant) -> bool {
         self.backend.is_some() && self.vanished_since(chain).is_none_or(|since| now < since)
     }
 
@@ -198,6 +247,7 @@ impl Member {
             warming_since: self.warming_since.filter(|_| !chain.slow_start.is_zero()),
             max_connections: backend.max_connections,
             via: Via::of(backend),
+            relay: None,
         })
     }
 

@@ -44,6 +44,8 @@ pub(super) fn view(
         candidates,
         away,
         empty,
+        detour: None,
+        returning: None,
     }
 }
 
@@ -53,12 +55,14 @@ pub(super) fn same(one: &View, other: &View) -> bool {
     equal_chains
         && one.tier == other.tier
         && one.empty == other.empty
+        && one.detour == other.detour
+        && one.returning == other.returning
         && one.candidates.len() == other.candidates.len()
         && one.away.len() == other.away.len()
         && one.candidates.iter().zip(&other.candidates).all(|(a, b)| {
             a.endpoint.id == b.endpoint.id
                 && (a.weight, a.rank, a.warming_since) == (b.weight, b.rank, b.warming_since)
-                && (a.max_connections, a.via) == (b.max_connections, b.via)
+                && (a.max_connections, a.via, &a.relay) == (b.max_connections, b.via, &b.relay)
         })
         && one
             .away

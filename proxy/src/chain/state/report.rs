@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use switchyard_snapshot::Chain;
+use switchyard_snapshot::{Chain, ChainId, RedirectReport, StandingReport};
 
 use super::member::Member;
 use crate::chain::event::Transition;
@@ -30,6 +30,17 @@ pub struct ChainReport {
     pub active: Active,
     /// When the next failback is due, if one is under way.
     pub failback_at: Option<Timestamp>,
+    /// A change of the tier is due, and waits for other proxies of the pool: for whom and why, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
+    /// How it stands here.
+    pub standing: StandingReport,
+    /// Where its clients are sent; none: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<RedirectReport>,
+    /// When guests that are here go back; in the past: since then they go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub returns_at: Option<Timestamp>,
     /// Every endpoint that is known, vanished ones too.
     pub endpoints: Vec<EndpointReport>,
     /// The last ten changes, the newest last.
@@ -82,6 +93,10 @@ pub struct Outline {
     pub(super) epoch: u64,
     /// When the last transition was.
     pub(super) last: Option<Timestamp>,
+    pub(super) standing: StandingReport,
+    /// Where to, and since when.
+    pub(super) redirect: Option<(ChainId, Timestamp)>,
+    pub(super) returns_at: Option<Timestamp>,
     pub(super) members: Vec<(EndpointId, (Verdict, Ground))>,
 }
 

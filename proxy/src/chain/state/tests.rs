@@ -7,6 +7,10 @@ use crate::chain::event::ConnectFailed;
 use crate::chain::fixture::{self, Clock, answer, backend, failing, question};
 use crate::resolve::{FailureKind, Lookup, RecordKind};
 
+mod agreement;
+mod blackout;
+mod group;
+mod outward;
 mod properties;
 
 /// A chain's state with a clock, driven in words.
@@ -73,9 +77,11 @@ impl Rig {
             } else {
                 Err("connection refused".to_owned())
             };
+            let begun = self.clock.0.mono;
             self.send(Event::Probed {
                 endpoint,
                 monitor: 0,
+                begun,
                 result,
             });
         }
@@ -94,7 +100,12 @@ impl Rig {
     fn confirmed(&mut self, address: &str, result: Result<(), &str>) {
         let endpoint = self.id(address);
         let result = result.map_err(str::to_owned);
-        self.send(Event::Confirmed { endpoint, result });
+        let begun = self.clock.0.mono;
+        self.send(Event::Confirmed {
+            endpoint,
+            begun,
+            result,
+        });
     }
 
     /// The candidates' addresses, best rank first.
@@ -657,6 +668,7 @@ fn all_monitors_must_pass() {
         rig.send(Event::Probed {
             endpoint,
             monitor: 1,
+            begun: rig.clock.0.mono,
             result,
         });
     }
@@ -742,6 +754,7 @@ fn the_report_has_the_shape_that_users_know() {
         "active": {"backend": "standby", "tier": 1, "since": at, "epoch": 1,
             "reason": "tier 0 is down: 0 of at least 1 endpoints serve"},
         "failbackAt": null,
+        "standing": {"standing": "Degraded", "reason": "tier 1 serves in the place of tier 0"},
         "generation": 1,
         "endpoints": [
             {"backend": "primary", "address": "10.0.0.1:80", "tier": 0, "state": "Ejected", "since": at, "connections": 0,

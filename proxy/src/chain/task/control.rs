@@ -10,12 +10,14 @@ use switchyard_snapshot::Chain;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use super::giving_back::Farewell;
 use super::lookups::Lookups;
 use super::moving::Mover;
 use super::{ChainTask, Command, Inbox, Watched};
+use crate::app::{Hood, SaidBoard};
 use crate::chain::event::TransitionKind;
 use crate::chain::handle::ChainHandle;
-use crate::chain::state::{ChainReport, ChainState};
+use crate::chain::state::{Bearings, ChainReport, ChainState};
 use crate::clock::Now;
 use crate::monitor::prober::{ProbeCounters, Probers};
 use crate::resolve::Resolver;
@@ -40,6 +42,10 @@ pub struct Surroundings {
     pub probes: Arc<ProbeCounters>,
     /// Told whenever a chain has something new to report.
     pub news: Arc<Notify>,
+    /// Where this proxy stands among others.
+    pub hood: watch::Receiver<Hood>,
+    /// What chains tell others.
+    pub said: Arc<SaidBoard>,
     /// Keeps epochs; none: nothing is kept.
     pub state_dir: Option<StateDir>,
 }
@@ -61,7 +67,7 @@ pub struct TransitionCounters([AtomicU64; TransitionCounters::KINDS.len()]);
 
 impl TransitionCounters {
     /// All kinds, with their labels.
-    pub const KINDS: [(TransitionKind, &'static str); 9] = [
+    pub const KINDS: [(TransitionKind, &'static str); 11] = [
         (TransitionKind::FailedOver, "FailedOver"),
         (TransitionKind::FailedBack, "FailedBack"),
         (TransitionKind::Switched, "Switched"),
@@ -71,6 +77,8 @@ impl TransitionCounters {
         (TransitionKind::BackendUp, "BackendUp"),
         (TransitionKind::Suspended, "Suspended"),
         (TransitionKind::Resumed, "Resumed"),
+        (TransitionKind::RedirectStarted, "RedirectStarted"),
+        (TransitionKind::RedirectEnded, "RedirectEnded"),
     ];
 
     /// Label and count of each kind.
@@ -110,6 +118,7 @@ impl ChainControl {
         let task = ChainTask {
             lookups: Lookups::new(around.resolver.clone()),
             mover: Mover::new(id.clone(), Arc::clone(&around.workers), chain.failover.pace),
+            farewell: Farewell::new(id.clone(), Arc::clone(&around.workers), chain.failover.pace),
             handle: Arc::clone(&handle),
             transitions: Arc::clone(&transitions),
             version: state.view().version,
@@ -126,9 +135,13 @@ impl ChainControl {
             waiting,
             news: Arc::clone(&around.news),
             outline: None,
+            board: Arc::clone(&around.said),
+            told: None,
+            hood: None,
         };
         let inbox = Inbox {
             orders,
+            hood: around.hood.clone(),
             probed,
             feedback,
             ended: tasks.cancelled(),
@@ -181,8 +194,83 @@ impl ChainControl {
         }
     }
 
+    /// How it stands among others, and where its clients go that it cannot serve; none: it stands alone, or its task does not
+    /// answer.
+    pub async fn bearings(&self) -> Option<Bearings> {
+        self.ask(Command::Bearings).await.flatten()
+    }
+
+    /// Sends its guests back now.
+    ///
+    /// # Errors
+    /// Why none can go, in words.
+    pub async fn return_guests(&self) -> Result<(), String> {
+        let answer = self.ask(Command::Return).await;
+        answer.unwrap_or_else(|| Err(format!("chain {} does not answer", self.handle.id)))
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        let asked = async {
+            self.commands.send(command(answer)).await.ok()?;
+            answered.await.ok()
+        };
+        timeout(ANSWER_WITHIN, asked).await.ok().flatten()
+    }
+
     /// What the chain must learn before it can serve as it should; none: it knows.
     pub fn waiting_for(&self) -> watch::Receiver<Option<String>> {
         self.waiting_for.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use switchyard_snapshot::Target;
+
+    use super::*;
+    use crate::chain::fixture::{self, backend};
+    use crate::testing::eventually;
+    use crate::testing::rig::{self, Echo};
+
+    /// Its own probes would have it leave a tier that mates may serve.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_chain_that_starts_changes_no_tier_before_it_knows_its_place() {
+        let spare = Echo::start("spare").await;
+        let mut chain = fixture::chain(Vec::new());
+        for (tier, at) in [rig::nobody(), spare.address].into_iter().enumerate() {
+            let mut backend = backend(&format!("b{tier}"), "", tier as u32);
+            backend.target = Target::Host {
+                host: at.ip().to_string(),
+                port: at.port(),
+            };
+            chain.backends.push(backend);
+        }
+        chain.health.interval = Duration::from_millis(20);
+        let hood = watch::Sender::new(Hood {
+            unknown: true,
+            ..Hood::default()
+        });
+        let around = Surroundings {
+            resolver: Resolver::start(),
+            workers: Arc::new(rig::workers(1)),
+            probes: Arc::default(),
+            news: Arc::default(),
+            hood: hood.subscribe(),
+            said: Arc::default(),
+            state_dir: None,
+        };
+        let tasks = Tasks::new();
+        let control = ChainControl::start(Arc::new(chain), &around, &tasks);
+        let (probes, tier) = (&around.probes, || control.handle.view().tier);
+        let limit = Duration::from_secs(5);
+        eventually("both are known well", limit, || {
+            probes.passed.load(Ordering::Relaxed) >= 3 && probes.failed.load(Ordering::Relaxed) >= 3
+        })
+        .await;
+        assert_eq!(tier(), 0);
+        hood.send_modify(|hood| hood.unknown = false);
+        eventually("the spare serves", limit, || tier() == 1).await;
+        tasks.stop().await;
     }
 }

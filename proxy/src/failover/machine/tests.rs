@@ -2,7 +2,10 @@ use switchyard_snapshot::Schedule;
 
 use super::*;
 use crate::chain::fixture::{Clock, backend, chain};
+use crate::failover::council::Mate;
+use crate::gossip::{ChainSaid, TierSaid};
 
+mod agreement;
 mod properties;
 
 /// A machine over three tiers, each written as serving/proven.
@@ -13,6 +16,8 @@ struct Rig {
     calendar: Option<Calendar>,
     tiers: Vec<TierHealth>,
     machine: Machine,
+    /// What pool-mates say; none: it is alone.
+    mates: Vec<(&'static str, ChainSaid)>,
 }
 
 impl Rig {
@@ -27,6 +32,7 @@ impl Rig {
             manual: None,
             calendar: None,
             tiers: Vec::new(),
+            mates: Vec::new(),
         }
     }
 
@@ -60,10 +66,44 @@ impl Rig {
             failover: &self.rules,
             manual: self.manual,
             calendar: self.calendar.as_ref(),
+            council: &council(&self.mates, self.clock.0.mono),
         };
         let change = self.machine.step(&rules, &self.tiers, self.clock.0)?;
         assert_eq!(change.to, self.machine.tier());
         Some((change.kind, change.to))
+    }
+
+    /// A mate says this: its epoch and tier, then its tiers as in [`Rig::tiers`].
+    fn mate(
+        &mut self,
+        name: &'static str,
+        epoch: u64,
+        tier: u32,
+        text: &str,
+    ) -> Option<(TransitionKind, u32)> {
+        let tiers = text.split(' ').zip(0..).map(|(text, tier)| {
+            let (serving, proven) = text.split_once('/').unwrap();
+            TierSaid {
+                tier,
+                serving: serving.parse().unwrap(),
+                proven: proven.parse().unwrap(),
+                pending: false,
+            }
+        });
+        let said = ChainSaid {
+            epoch,
+            tier,
+            tiers: tiers.collect(),
+            reaches: true,
+            ..ChainSaid::default()
+        };
+        self.mates.retain(|(other, _)| *other != name);
+        self.mates.push((name, said));
+        self.step()
+    }
+
+    fn waits(&self) -> &str {
+        self.machine.waits().unwrap_or_default()
     }
 
     fn after(&mut self, seconds: u64) -> Option<(TransitionKind, u32)> {
@@ -85,6 +125,19 @@ impl Rig {
     }
 }
 
+fn council<'a>(mates: &'a [(&'static str, ChainSaid)], now: Instant) -> Council<'a> {
+    if mates.is_empty() {
+        return Council::alone(now);
+    }
+    let mates = mates.iter().map(|(name, said)| Mate {
+        name,
+        answers: true,
+        confirmed: now,
+        said: Ok(said),
+    });
+    Council::new(mates.collect(), Duration::from_secs(4), now, now)
+}
+
 use TransitionKind::{FailedBack, FailedOver, Switched};
 
 const OVER: Option<(TransitionKind, u32)> = Some((FailedOver, 1));
@@ -96,6 +149,7 @@ fn stored(tier: u32, failback_at: Option<&str>) -> Stored {
         tier,
         since: "2026-11-20T22:00:00Z".parse().unwrap(),
         failback_at: failback_at.map(|at| at.parse().unwrap()),
+        returns_at: None,
     }
 }
 

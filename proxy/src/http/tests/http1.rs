@@ -107,7 +107,7 @@ async fn who_cannot_be_served_is_told_why_and_when_to_come_back() {
     let mut client = front.connect().await;
     assert_eq!(client.ask("GET / HTTP/1.1\r\n\r\n").await.status(), 400);
     client.end().await;
-    let dead = Control::simple("web", &[nobody().await]);
+    let dead = Control::simple("web", &[nobody()]);
     let front = Front::of(dead, |_| {}).await;
     let mut client = front.connect().await;
     assert_eq!(client.ask(&get("/")).await.status(), 502);
@@ -140,7 +140,7 @@ async fn what_a_server_breaks_off_is_never_taken_for_whole() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_may_be_repeated_is_asked_of_another() {
     let (dying, living) = (Site::start("dying").await, Site::start("living").await);
-    let dead = nobody().await;
+    let dead = nobody();
     let addresses = [dead, dying.address, living.address];
     let front = Front::of(Control::simple("web", &addresses), |_| {}).await;
     let mut client = front.connect().await;

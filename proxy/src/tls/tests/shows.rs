@@ -224,3 +224,32 @@ async fn without_a_certificate_no_handshake_succeeds_and_it_is_our_fault() {
         front.workers.stop().await;
     }
 }
+
+#[test]
+fn it_is_known_which_hosts_a_client_would_accept() {
+    let ca = Authority::new();
+    let all = vec![
+        ca.issue(&["a.example", "192.0.2.1"]),
+        ca.issue(&["*.b.example", "192.0.2.2", "2001:db8::1"]),
+    ];
+    let main = listener("main", Protocol::Tls, all);
+    let server = crate::tls::Keeper::default()
+        .server_for(&main, &[])
+        .unwrap()
+        .unwrap();
+    for (host, covered) in [
+        ("a.example", true),
+        ("A.Example.", true),
+        ("x.b.example", true),
+        ("b.example", false),
+        ("y.x.b.example", false),
+        ("stranger.example", false),
+        ("192.0.2.1", true),
+        // Nobody asks for an address by name, so the first certificate is shown.
+        ("192.0.2.2", false),
+        ("2001:db8::1", false),
+        ("", false),
+    ] {
+        assert_eq!(server.covers(host), covered, "{host}");
+    }
+}

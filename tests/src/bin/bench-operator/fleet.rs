@@ -66,6 +66,7 @@ impl Fleet {
         for number in 0..sizes.proxies {
             let settings = ground.pod(number, number % sizes.pools);
             let config = ProxyConfig {
+                advertise: None,
                 name: settings.identity.pod.clone(),
                 bind: Some(address(number).into()),
                 admin: "127.0.0.1:0".parse().expect("an address"),

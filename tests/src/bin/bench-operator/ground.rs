@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
 use nix::sys::signal::Signal;
@@ -36,8 +36,6 @@ pub const NAMESPACE: &str = "bench";
 const OWN: &str = "switchyard";
 /// Its service account.
 const ACCOUNT: &str = "operator";
-/// The service account of proxies.
-const PROXIES: &str = "proxies";
 /// Requests at a time while objects are made.
 const AT_A_TIME: usize = 32;
 /// For states that are awaited and not measured.
@@ -85,9 +83,7 @@ impl Ground {
         for namespace in [OWN, NAMESPACE] {
             plane.kubectl(&["create", "namespace", namespace]);
         }
-        for (namespace, account) in [(OWN, ACCOUNT), (NAMESPACE, PROXIES)] {
-            plane.kubectl(&["-n", namespace, "create", "serviceaccount", account]);
-        }
+        plane.kubectl(&["-n", OWN, "create", "serviceaccount", ACCOUNT]);
         plane.kubectl_feed(&["apply", "-f", "-"], &rights().to_string());
         let [discovery, admin, health] = free();
         Self {
@@ -193,9 +189,13 @@ impl Ground {
         let name = format!("proxy-{number}");
         let pool = pool_name(pool);
         let labels = [("switchyard.dev/pool", pool.as_str())];
-        let pod = self
-            .plane
-            .pod((NAMESPACE, &name), PROXIES, &labels, &address(number).to_string());
+        let account = self.account(&pool);
+        let pod = self.plane.pod(
+            (NAMESPACE, &name),
+            &account,
+            &labels,
+            &address(number).to_string(),
+        );
         let SpokenFor { uid, .. } = &pod;
         Settings {
             identity: PeerIdentity {
@@ -218,6 +218,17 @@ impl Ground {
         let path = self.folder.path().join(name);
         fs::create_dir_all(&path).expect("a folder");
         path
+    }
+
+    /// The service account of a pool's proxies, once the operator has made it.
+    fn account(&self, pool: &str) -> String {
+        let name = format!("{pool}-proxy");
+        let accounts = self.all::<ServiceAccount>();
+        eventually(&format!("the ServiceAccount {name}"), SOON, || {
+            let found = self.plane.block_on(accounts.get(&name));
+            found.map(drop).map_err(|e| e.to_string())
+        });
+        name
     }
 
     fn bundle(&self, pool: &str) -> PathBuf {
@@ -296,8 +307,10 @@ fn chain(number: usize, pool: usize, backend: SocketAddr) -> Value {
 fn rights() -> Value {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("charts/switchyard/files/role.yaml");
     let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    let (watched, own) = text.split_once("\n---\n").expect("two documents");
-    let (watched, mut own) = (yaml(watched), yaml(own));
+    // The third is the webhook's, which nobody turns on here.
+    let mut documents = text.split("\n---\n").map(yaml);
+    let mut next = || documents.next().expect("three documents");
+    let (watched, mut own) = (next(), next());
     own["metadata"]["namespace"] = json!(OWN);
     let subjects = json!([{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": OWN}]);
     let group = "rbac.authorization.k8s.io";

@@ -24,7 +24,7 @@ use switchyard_tests::recorder::Recorder;
 use crate::scene::{MEASURING, PORT, SOON, listener, pool_of};
 
 pub fn add(suite: &mut Suite) {
-    suite.workers("http::certificates::swapped_under_load", swapped);
+    suite.workers_alone("http::certificates::swapped_under_load", swapped);
 }
 
 const SWAPS: usize = 100;

@@ -1,6 +1,4 @@
 //! The pod of a proxy: Pod Security "restricted", unless the user asks for the node's network or ports.
-//!
-//! The program's flags stand here and nowhere else.
 
 use std::collections::BTreeSet;
 
@@ -10,27 +8,17 @@ use switchyard_crds::proxypool::{Listener, WorkloadKind};
 use super::super::names;
 use super::super::validate::Valid;
 use super::Surroundings;
+use super::container::{self, ADMIN_HEALTH_PORT, USER, Volumes, field, probe};
 
-/// The port of probes and metrics, at the pod's address.
-pub const ADMIN_HEALTH_PORT: u16 = 17020;
 /// How long a pod that shall end goes on as before: endpoints are removed while it is told, not before.
 pub const PRE_STOP_SECONDS: u64 = 5;
 /// What the grace period holds beyond preStop and drain, for the process to end.
 const END_SECONDS: u64 = 5;
-/// Name of the CA bundle, in the `ConfigMap` and in the pod.
-pub const CA_FILE: &str = "ca.crt";
-/// Name of the token in the pod.
-const TOKEN_FILE: &str = "token";
-/// The audience of the token: nobody else takes it.
-const TOKEN_AUDIENCE: &str = "switchyard";
-/// How long a token is valid; the kubelet renews it in time.
-const TOKEN_SECONDS: u32 = 3600;
-/// Where token and CA bundle are.
-const IDENTITY_DIR: &str = "/var/run/switchyard";
-/// Where the last good copy is: memory that outlives the container, not the pod.
-const CACHE_DIR: &str = "/var/cache/switchyard";
-/// Neither root nor anybody of the image's.
-const USER: u32 = 65532;
+/// What the volumes are called.
+const VOLUMES: Volumes = Volumes {
+    identity: "identity",
+    cache: "cache",
+};
 
 /// The pod template.
 pub fn template(pool: &Valid<'_>, surroundings: &Surroundings) -> Value {
@@ -66,7 +54,7 @@ pub fn template(pool: &Valid<'_>, surroundings: &Surroundings) -> Value {
             "affinity": workload.affinity.as_ref().map_or_else(|| apart(pool), |affinity| json!(affinity)),
             "topologySpreadConstraints": spread(pool),
             "containers": [container(pool, surroundings)],
-            "volumes": volumes(name),
+            "volumes": VOLUMES.of(name),
         },
     })
 }
@@ -136,7 +124,9 @@ fn spread(pool: &Valid<'_>) -> Value {
 fn container(pool: &Valid<'_>, surroundings: &Surroundings) -> Value {
     let workload = &pool.spec.workload;
     let id = &pool.owner.pool;
-    let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}});
+    let mut env = container::environment();
+    // Where its peers reach it: what they are told by us is the pod's address too.
+    env.push(field("SWITCHYARD_ADVERTISE", "status.podIP"));
     let image = workload.image.as_ref().unwrap_or(&surroundings.image);
     let resources = workload.resources.as_ref().map_or_else(
         // Enough to be scheduled somewhere sensible; no limit, which would kill a proxy for having clients.
@@ -146,48 +136,25 @@ fn container(pool: &Valid<'_>, surroundings: &Surroundings) -> Value {
     json!({
         "name": "proxy",
         "image": image,
-        "args": [
-            "run",
-            format!("--operator={}", surroundings.operator),
-            format!("--pool={}/{}", id.namespace, id.name),
-            format!("--ca-file={IDENTITY_DIR}/{CA_FILE}"),
-            format!("--token-file={IDENTITY_DIR}/{TOKEN_FILE}"),
-            format!("--cache-dir={CACHE_DIR}"),
-        ],
-        "env": [
-            field("POD_NAMESPACE", "metadata.namespace"),
-            field("POD_NAME", "metadata.name"),
-            field("POD_UID", "metadata.uid"),
-            field("POD_IP", "status.podIP"),
-            field("NODE_NAME", "spec.nodeName"),
-        ],
+        "args": container::args(id, &surroundings.operator),
+        "env": env,
         "ports": ports(pool),
         "resources": resources,
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": true,
-            "runAsNonRoot": true,
-        },
+        "securityContext": container::security(),
         // Ready late (a first configuration, listeners bound) is no reason to be killed; a hang is.
-        "startupProbe": probe("/livez", 1, 60),
-        "livenessProbe": probe("/livez", 10, 3),
+        "startupProbe": killing(probe("/livez", 1, 60)),
+        "livenessProbe": killing(probe("/livez", 10, 3)),
         "readinessProbe": probe("/readyz", 2, 2),
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
-        "volumeMounts": [
-            {"name": "identity", "mountPath": IDENTITY_DIR, "readOnly": true},
-            {"name": "cache", "mountPath": CACHE_DIR},
-        ],
+        "volumeMounts": VOLUMES.mounts(),
     })
 }
 
-fn probe(path: &str, period_seconds: u32, failures: u32) -> Value {
-    json!({
-        "httpGet": {"path": path, "port": ADMIN_HEALTH_PORT, "scheme": "HTTP"},
-        "periodSeconds": period_seconds,
-        "timeoutSeconds": 2,
-        "failureThreshold": failures,
-    })
+/// Who hangs hears no request to end: without this the kubelet would wait for the pod's whole grace period, which is made for
+/// sessions to leave, before it kills.
+fn killing(mut probe: Value) -> Value {
+    probe["terminationGracePeriodSeconds"] = json!(PRE_STOP_SECONDS + END_SECONDS);
+    probe
 }
 
 /// Listeners by name, guests' ports, and ours. No number twice: which of two listeners is right about one, the compile step
@@ -218,16 +185,4 @@ fn ports(pool: &Valid<'_>) -> Value {
         "protocol": "UDP",
     }));
     Value::Array(ports)
-}
-
-fn volumes(pool: &str) -> Value {
-    json!([
-        {"name": "identity", "projected": {"sources": [
-            {"serviceAccountToken": {
-                "audience": TOKEN_AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": TOKEN_FILE,
-            }},
-            {"configMap": {"name": names::bootstrap(pool), "items": [{"key": CA_FILE, "path": CA_FILE}]}},
-        ]}},
-        {"name": "cache", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
-    ])
 }

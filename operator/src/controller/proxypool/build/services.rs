@@ -103,6 +103,9 @@ fn proxy(pool: &Valid<'_>, services: &ProxyServices, ordinal: u32) -> Child {
             "type": if services.load_balancer { "LoadBalancer" } else { "NodePort" },
             // Guests are given the address of the proxy's own node, and the proxy sees theirs.
             "externalTrafficPolicy": "Local",
+            // Who is told this address is told that its proxy serves, by the proxies themselves. The kubelet may take two seconds
+            // more to find it ready, and until then nodes would turn these clients away.
+            "publishNotReadyAddresses": true,
             "ipFamilyPolicy": "PreferDualStack",
             "selector": selector,
             "ports": services.ports.iter().map(port).collect::<Vec<_>>(),

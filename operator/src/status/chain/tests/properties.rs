@@ -14,11 +14,14 @@ fn state() -> impl Strategy<Value = switchyard_snapshot::EndpointState> {
 fn any_report() -> impl Strategy<Value = ChainReport> {
     let active = prop::option::of((0u32..2, 0i64..500));
     let changes = prop::collection::vec((0i64..500, any::<bool>()), 0..4);
-    (active, state(), state(), changes, any::<bool>(), 0i64..3).prop_map(
-        |(active, primary, standby, changes, suspended, generation)| {
+    let sent = prop::option::weighted(0.4, (0i64..500, prop_oneof![Just("m"), Just("n"), Just("c")]));
+    (active, state(), state(), changes, any::<bool>(), 0i64..3, sent).prop_map(
+        |(active, primary, standby, changes, suspended, generation, sent)| {
             let mut report = seen(active, primary, standby);
             report.suspended = suspended && primary == Draining;
             report.generation = generation;
+            report.redirect = sent.map(|(since, to)| redirect::sent(to, since));
+            report.returns_at = Some(time(generation));
             let names = |over: bool| {
                 if over {
                     ("primary", "standby")
@@ -39,7 +42,7 @@ fn any_report() -> impl Strategy<Value = ChainReport> {
 /// What a proxy does next.
 #[derive(Clone, Debug)]
 enum Move {
-    Report(ChainReport),
+    Report(Box<ChainReport>),
     Run(bool),
     Refuse,
     Leave,
@@ -51,7 +54,7 @@ enum Move {
 
 fn moves() -> impl Strategy<Value = Vec<(usize, Move)>> {
     let one = prop_oneof![
-        6 => any_report().prop_map(Move::Report),
+        6 => any_report().prop_map(|report| Move::Report(Box::new(report))),
         2 => any::<bool>().prop_map(Move::Run),
         1 => Just(Move::Refuse),
         1 => Just(Move::Leave),
@@ -68,7 +71,7 @@ const NAMES: [&str; 3] = ["a", "b", "d"];
 fn play(scene: &mut Scene, who: usize, what: Move) {
     let name = NAMES[who];
     match what {
-        Move::Report(report) => scene.reports(name, report),
+        Move::Report(report) => scene.reports(name, *report),
         Move::Run(newest) => scene.runs(name, if newest { &[("c", "c 1")] } else { &[("c", "c 0")] }),
         Move::Refuse => scene.refuses(name, c(), "c 1", "no"),
         Move::Leave => {
@@ -141,7 +144,9 @@ proptest! {
             prop_assert!(status.transitions.is_sorted_by_key(|it| it.at.0));
             let ready = conditions::find(&status.conditions, ConditionType::Ready).unwrap();
             if ready.status == "True" {
-                prop_assert!(status.active.is_some(), "somebody serves, and it is said who");
+                let sent = status.redirect.as_ref().is_some_and(|it| it.active);
+                prop_assert!(status.active.is_some() || sent, "somebody serves, and it is said who");
+                prop_assert_eq!(sent, ready.reason == "Redirecting");
             }
         }
     }

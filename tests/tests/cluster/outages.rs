@@ -1,0 +1,71 @@
+//! Who is not needed for clients to be served: the operator, and the API server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use switchyard_tests::client::End;
+use switchyard_tests::eventually::let_pass;
+use switchyard_tests::lab::Lab;
+use switchyard_tests::suite::Suite;
+
+use crate::edge::Edge;
+use crate::world::{RELEASE, SOON, World, alone};
+
+/// How long each is gone.
+const OUTAGE: Duration = Duration::from_secs(20);
+
+pub fn add(suite: &mut Suite, world: &Arc<World>) {
+    alone(
+        suite,
+        world,
+        "outages::operator_and_api_server_are_gone_while_a_backend_dies",
+        gone,
+    );
+}
+
+fn gone(lab: &Lab, world: &World) {
+    let mut edge = Edge::apply(world.space("outage"), 21, "  replicas: 2");
+    let cluster = world.with_operator();
+    let operator = "deployment/switchyard-operator";
+    let clients = edge.clients(40);
+    cluster
+        .plane()
+        .kubectl(&["-n", RELEASE, "scale", operator, "--replicas=0"]);
+    cluster.plane().kubectl(&[
+        "-n",
+        RELEASE,
+        "wait",
+        "--for=delete",
+        "pod",
+        "-l",
+        "app.kubernetes.io/name=switchyard-operator",
+        "--timeout=60s",
+    ]);
+    lab.say(format!("the operator is gone after {:.1?}", lab.age()));
+    cluster.plane().stop();
+    lab.say(format!("the API server is gone after {:.1?}", lab.age()));
+    let_pass(OUTAGE / 2);
+    // Sessions that it holds end with it: they are its subject.
+    edge.servers.line[1].kill();
+    edge.servers.web[1].kill();
+    let_pass(OUTAGE / 2);
+    edge.servers.line[1].revive();
+    edge.servers.web[1].revive();
+    cluster.plane().start_again();
+    cluster
+        .plane()
+        .kubectl(&["-n", RELEASE, "scale", operator, "--replicas=2"]);
+    cluster.await_nodes();
+    let sessions = clients.must_not_have_noticed(lab);
+    let dead = edge.servers.line[1].name().to_owned();
+    let noticed: Vec<_> = sessions
+        .iter()
+        .filter(|it| it.served_by.as_ref().is_none_or(|by| by.name != dead))
+        .filter(|it| !matches!(it.ended, Some((_, End::Finished))))
+        .collect();
+    assert!(
+        noticed.is_empty(),
+        "sessions of the backend that lived: {noticed:#?}"
+    );
+    edge.space.wait("proxychain/line", "Programmed", SOON);
+}
