@@ -21,7 +21,7 @@ IMAGE_LIMIT := 15000000
 DENY_VERSION := 0.20.2
 
 .PHONY: help build demo test lint unit test-net test-api test-cluster soak gen gen-check bench bench-operator fuzz image tools clean \
-  quick net-tools fmt-check clippy doc deny mutants cluster-images cluster-up cluster-down
+  quick generators net-tools fmt-check clippy doc deny mutants cluster-images cluster-up cluster-down
 
 help: ## what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,10 +43,10 @@ fmt-check:
 	$(CARGO) fmt --all --check
 
 clippy:
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy $(WHOLE) --all-targets -- -D warnings
 
 doc:
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(WHOLE) --no-deps --quiet
 
 # The advisory database is a git repository that a build machine may not reach: licences, bans and sources are checked here.
 deny: $(TARGET)/tools/bin/cargo-deny
@@ -56,7 +56,7 @@ $(TARGET)/tools/bin/cargo-deny:
 	$(CARGO) install cargo-deny --debug --locked --version $(DENY_VERSION) --root $(TARGET)/tools --target-dir $(TARGET)/tools/build --quiet
 
 unit: ## tests of each crate by itself
-	$(CARGO) test --workspace --lib --bins --test crdgen --test check
+	$(CARGO) test $(WHOLE) --lib --bins --test crdgen --test check
 
 test-net: net-tools quick ## network namespaces, real DNS servers, real backends and clients
 	SWITCHYARD_BIN=$(abspath $(QUICK)) $(CARGO) test $(WHOLE) --test net
@@ -70,9 +70,8 @@ test-api: tools quick ## real API server
 	  SWITCHYARD_PROXY_BIN=$(abspath $(TARGET))/quick/switchyard-proxy \
 	  $(CARGO) test $(WHOLE) --test api
 
-# One at a time and in order: they measure, and the last one uninstalls.
 test-cluster: tools cluster-images ## real nodes
-	SWITCHYARD_IMAGES=$(abspath $(TARGET))/images $(CARGO) test $(WHOLE) --test cluster -- --test-threads 1
+	SWITCHYARD_IMAGES=$(abspath $(TARGET))/images $(CARGO) test $(WHOLE) --test cluster
 
 # Ours as tests run them, and what stands around them in pods.
 cluster-images: quick
@@ -99,13 +98,16 @@ soak: tools quick ## what takes long, or wants the machine for itself
 mutants: ## break each pure rule on purpose and see its property fail
 	proxy/mutations/run.sh
 
-gen: ## write what is generated: the CRDs, and of the chart their copies, versions and the README of its values
-	$(CARGO) run --quiet -p switchyard-crds --bin crdgen -- crds
-	$(CARGO) run --quiet -p switchyard-charts --bin chartgen -- charts/switchyard
+generators:
+	$(CARGO) build $(WHOLE) --bin crdgen --bin chartgen
 
-gen-check: ## fail when what is generated has drifted
-	$(CARGO) run --quiet -p switchyard-crds --bin crdgen -- --check crds
-	$(CARGO) run --quiet -p switchyard-charts --bin chartgen -- --check charts/switchyard
+gen: generators ## write what is generated: the CRDs, and of the chart their copies, versions and the README of its values
+	$(TARGET)/quick/crdgen crds
+	$(TARGET)/quick/chartgen charts/switchyard
+
+gen-check: generators ## fail when what is generated has drifted
+	$(TARGET)/quick/crdgen --check crds
+	$(TARGET)/quick/chartgen --check charts/switchyard
 
 bench: build ## side by side with HAProxy, nginx and Envoy; then the operator
 	SWITCHYARD_BIN=$(abspath $(TARGET))/release/switchyard bench/run.sh

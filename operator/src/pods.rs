@@ -39,6 +39,8 @@ pub struct Place {
     pub node: String,
     /// Address of its node, the internal one (API reference of `PodStatus.hostIP`).
     pub node_ip: Option<IpAddr>,
+    /// The kubelet finds it ready.
+    pub ready: bool,
 }
 
 impl Pod {
@@ -74,10 +76,12 @@ impl Place {
             return None;
         }
         let node = object.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        let mut conditions = status.conditions.iter().flatten();
         Some(Self {
             ip: status.pod_ip.as_ref()?.parse().ok()?,
             node: node.unwrap_or_default(),
             node_ip: status.host_ip.as_ref().and_then(|ip| ip.parse().ok()),
+            ready: conditions.any(|it| it.type_ == "Ready" && it.status == "True"),
         })
     }
 }
@@ -156,20 +160,29 @@ mod tests {
 
     #[test]
     fn a_pod_is_somewhere_once_it_has_an_address_and_until_it_has_run() {
-        let at = |ip: &str| {
+        let at = |ip: &str, ready: bool| {
             Some(Place {
                 ip: ip.parse().unwrap(),
                 node: "n1".into(),
                 node_ip: Some("192.0.2.1".parse().unwrap()),
+                ready,
             })
+        };
+        let with = |status: &Value, is: &str| {
+            let mut status = status.clone();
+            status["conditions"] =
+                json!([{"type": "Initialized", "status": "True"}, {"type": "Ready", "status": is}]);
+            status
         };
         let running = json!({"phase": "Running", "podIP": "10.0.0.1", "hostIP": "192.0.2.1"});
         let starting = json!({"phase": "Pending", "podIP": "fd00::1", "hostIP": "192.0.2.1"});
         let evicted = json!({"phase": "Failed", "podIP": "10.0.0.1", "hostIP": "192.0.2.1"});
         for (status, expected) in [
             (json!({"phase": "Pending"}), None),
-            (running, at("10.0.0.1")),
-            (starting, at("fd00::1")),
+            (with(&running, "True"), at("10.0.0.1", true)),
+            (with(&running, "False"), at("10.0.0.1", false)),
+            (running, at("10.0.0.1", false)),
+            (starting, at("fd00::1", false)),
             (evicted, None),
         ] {
             assert_eq!(seen(&status).place, expected, "{status}");

@@ -128,6 +128,8 @@ pub enum Liveness {
 /// Every other proxy that was heard of. Dead ones stay for a minute, for people to see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Neighbours {
+    /// Grows when there is more news than that others stand by their words, and how much room they have.
+    pub news: u64,
     /// Those of our cluster, by identity; never oneself. Identities are shared: this map is made anew many times a second, and
     /// every chain compares it with the one before.
     pub peers: BTreeMap<Arc<PeerId>, Neighbour>,

@@ -5,7 +5,7 @@
 //! it fails instead: a skip must never look like a pass.
 
 use std::process::{Command, ExitCode};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -43,15 +43,18 @@ const TOOLS: [&str; 17] = [
 
 /// The tests of a test program, in the order in which they are begun: put
 /// the long ones first.
-#[derive(Default)]
 pub struct Suite {
     trials: Vec<Trial>,
-    /// Begun after all others.
+    /// Run after all others, one by one.
     alone: Vec<Trial>,
-    /// Held for reading by tests that run beside others, for writing by those
-    /// that must have the machine for themselves.
-    machine: Arc<RwLock<()>>,
+    at_a_time: usize,
     lacking: Arc<Option<String>>,
+}
+
+impl Default for Suite {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Suite {
@@ -65,9 +68,18 @@ impl Suite {
             allow_many_descriptors();
         }
         Self {
+            trials: Vec::new(),
+            alone: Vec::new(),
+            at_a_time: AT_A_TIME,
             lacking: Arc::new(lacking),
-            ..Self::default()
         }
+    }
+
+    /// So many of its tests run at a time, unless `--test-threads` says otherwise.
+    #[must_use]
+    pub fn at_a_time(mut self, tests: usize) -> Self {
+        self.at_a_time = tests;
+        self
     }
 
     /// Its tests need this too: what of it the machine lacks, if anything.
@@ -81,22 +93,15 @@ impl Suite {
 
     /// Adds a test that runs beside others.
     pub fn test(&mut self, name: &str, body: impl Fn(&Lab) + Send + 'static) {
-        let machine = Arc::clone(&self.machine);
-        let trial = self.trial(name, move |name| {
-            let _beside_others = machine.read().unwrap_or_else(PoisonError::into_inner);
-            body(&Lab::new(name));
-        });
+        let trial = self.trial(name, move |name| body(&Lab::new(name)));
         self.trials.push(trial);
     }
 
     /// Adds a test that has the machine for itself, because it measures what
-    /// others would disturb, or takes all of something.
+    /// others would disturb, or takes all of something. They come last, in the
+    /// order in which they were added.
     pub fn alone(&mut self, name: &str, body: impl Fn(&Lab) + Send + 'static) {
-        let machine = Arc::clone(&self.machine);
-        let trial = self.trial(name, move |name| {
-            let _no_others = machine.write().unwrap_or_else(PoisonError::into_inner);
-            body(&Lab::new(name));
-        });
+        let trial = self.trial(name, move |name| body(&Lab::new(name)));
         self.alone.push(trial);
     }
 
@@ -112,12 +117,19 @@ impl Suite {
         self.alone(&format!("{name}/2_workers"), move |lab| body(lab, 2));
     }
 
-    /// Runs what the command line selects.
-    pub fn run(mut self) -> ExitCode {
+    /// Runs what the command line selects: those that run beside others, then
+    /// those that run alone; each part ends with a result of its own.
+    pub fn run(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
-        arguments.test_threads.get_or_insert(AT_A_TIME);
-        self.trials.append(&mut self.alone);
-        libtest_mimic::run(&arguments, self.trials).exit_code()
+        arguments.test_threads.get_or_insert(self.at_a_time);
+        let beside = libtest_mimic::run(&arguments, self.trials);
+        arguments.test_threads = Some(1);
+        let alone = libtest_mimic::run(&arguments, self.alone);
+        if beside.has_failed() || alone.has_failed() {
+            ExitCode::from(101)
+        } else {
+            ExitCode::SUCCESS
+        }
     }
 
     fn trial(&self, name: &str, run: impl FnOnce(&str) + Send + 'static) -> Trial {

@@ -19,9 +19,10 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// A pod of the pool runs there; none: nowhere. True: the pool's proxies are others than before.
+    /// A pod of the pool runs there; none: nowhere. True: the pool's proxies are others than before. Who was ready there once stays
+    /// so: what leads to it has not been taken away since.
     pub fn set(&mut self, pool: &PoolId, name: &str, place: Option<Place>) -> bool {
-        let Some(place) = place else {
+        let Some(mut place) = place else {
             let Some(proxies) = self.places.get_mut(pool) else {
                 return false;
             };
@@ -32,6 +33,8 @@ impl Roster {
             return gone;
         };
         let proxies = self.places.entry(pool.clone()).or_default();
+        let known = proxies.get(name);
+        place.ready |= known.is_some_and(|known| known.ready && known.ip == place.ip);
         if proxies.get(name) == Some(&place) {
             return false;
         }
@@ -98,7 +101,11 @@ pub fn asks_services(spec: &ProxyPoolSpec) -> bool {
 }
 
 /// One for each of the pool's addresses that cannot be told from the pod's address and name, in their order.
+///
+/// Services lead to a pod from the moment at which nodes know of it, which nobody tells: kube-proxy gathers changes for a second
+/// (`minSyncPeriod`). The kubelet finds the pod ready later than that.
 fn listed(spec: &ProxyPoolSpec, place: &Place, service: Option<&Outside>) -> Vec<Option<ListedAddress>> {
+    let service = service.filter(|_| place.ready);
     let node = || place.node_ip.map(|ip| ip.to_string());
     let address = |type_: DirectAddressType| {
         Some(match type_ {

@@ -272,7 +272,8 @@ fn load(running: &Running, snapshot: Option<&Snapshot>) -> Load {
     }
 }
 
-/// Tells chains what is known without others, and what is heard of them, if there is anything new.
+/// Tells chains what is known without others, and what is heard of them, if there is anything new. That others stand by their words
+/// is there to be read, but wakes nobody who does not wait for it: they say so many times a second.
 fn tell(running: &Running, talk: Option<&mut Talk>, told: Option<&Told>, own: Hood) {
     let hood = match (talk, told) {
         (Some(talk), _) => Hood {
@@ -287,14 +288,17 @@ fn tell(running: &Running, talk: Option<&mut Talk>, told: Option<&Told>, own: Ho
         },
         (None, None) => own,
     };
+    let mut confirmed = false;
     running.hood().send_if_modified(|known| {
         let same = (known.leaving, known.unknown) == (hood.leaving, hood.unknown)
             && known.topology == hood.topology
             && Arc::ptr_eq(&known.remotes, &hood.remotes)
-            && Arc::ptr_eq(&known.neighbours, &hood.neighbours);
-        if !same {
-            *known = hood;
-        }
+            && known.neighbours.news == hood.neighbours.news;
+        confirmed = !Arc::ptr_eq(&known.neighbours, &hood.neighbours);
+        *known = hood;
         !same
     });
+    if confirmed {
+        running.confirmations().send_replace(());
+    }
 }

@@ -43,6 +43,7 @@ pub(crate) struct Running {
     standing: watch::Sender<Arc<Standing>>,
     source: Mutex<Option<Source>>,
     hood: watch::Sender<Hood>,
+    confirmations: watch::Sender<()>,
     remotes: watch::Sender<Alive>,
     gossip: Mutex<Option<Arc<GossipCounters>>>,
     tls: tls::Keeper,
@@ -122,6 +123,7 @@ impl Running {
             unknown: true,
             ..Hood::default()
         });
+        let confirmations = watch::Sender::default();
         Ok(Self {
             name: config.name,
             started,
@@ -131,6 +133,7 @@ impl Running {
                 probes: Arc::default(),
                 news: Arc::default(),
                 hood: hood.subscribe(),
+                confirmations: confirmations.subscribe(),
                 said: Arc::default(),
                 state_dir: state_dir.transpose()?,
             },
@@ -147,6 +150,7 @@ impl Running {
             })),
             source: Mutex::default(),
             hood,
+            confirmations,
             remotes: watch::Sender::default(),
             gossip: Mutex::default(),
             tls: tls::Keeper::of_process(),
@@ -188,9 +192,14 @@ impl Running {
         self.standing.subscribe()
     }
 
-    /// Where this proxy stands among others.
+    /// Where this proxy stands among others. It changes, for whoever awaits that, with news alone.
     pub(crate) fn hood(&self) -> &watch::Sender<Hood> {
         &self.hood
+    }
+
+    /// Changes whenever the others are heard, even if all they say is that they stand by their words.
+    pub(crate) fn confirmations(&self) -> &watch::Sender<()> {
+        &self.confirmations
     }
 
     /// What goes over the wire of gossip; none: this proxy has talked to nobody yet.

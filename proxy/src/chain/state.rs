@@ -68,6 +68,7 @@ pub struct ChainState {
     history: History,
     orders: Vec<Order>,
     wake_at: Option<Instant>,
+    conclusions: u64,
 }
 
 /// An endpoint to be monitored.
@@ -98,6 +99,7 @@ impl ChainState {
             history: History::default(),
             orders: Vec::new(),
             wake_at: None,
+            conclusions: 0,
             tiers: Vec::new(),
             looks: false,
             blackout: Blackout::default(),
@@ -159,7 +161,7 @@ impl ChainState {
             Event::Neighbours(neighbours) => {
                 let news = self.circle.hear(neighbours, &self.chain, now.mono);
                 // Most of the time all that they say is that they stand by their words, many times a second.
-                if !news && self.machine.waits().is_none() && !self.outward.is_attentive() {
+                if !news && !self.is_attentive() {
                     return Vec::new();
                 }
                 if news {
@@ -217,6 +219,7 @@ impl ChainState {
 
     /// Draws all conclusions from what is known at `now`.
     fn settle(&mut self, now: Now) {
+        self.conclusions += 1;
         if self.roster.relist_at().is_some_and(|at| at <= now.mono) {
             self.roster.relist(&self.chain, &self.lookups, now);
         }
@@ -343,6 +346,17 @@ impl ChainState {
         };
         self.history.push(transition.clone());
         self.orders.push(Order::Announce(transition));
+    }
+
+    /// Whether it matters that others stand by their words, and how much room they have. If not, [`Event::Neighbours`] may come
+    /// with the next event that is news.
+    pub fn is_attentive(&self) -> bool {
+        self.machine.waits().is_some() || self.outward.is_attentive()
+    }
+
+    /// How often conclusions were drawn: as often as before, and nothing that the state serves has changed.
+    pub fn conclusions(&self) -> u64 {
+        self.conclusions
     }
 
     /// When to send the next [`Event::Tick`]; none: only events matter.

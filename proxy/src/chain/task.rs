@@ -62,6 +62,7 @@ enum Command {
 struct Inbox {
     orders: mpsc::Receiver<Command>,
     hood: watch::Receiver<Hood>,
+    confirmations: watch::Receiver<()>,
     probed: mpsc::Receiver<Probed>,
     feedback: mpsc::Receiver<ConnectFailed>,
     ended: CancellationToken,
@@ -113,7 +114,7 @@ impl Watched {
 enum Input {
     Event(Event),
     Command(Command),
-    /// Others say something new, or this proxy stands elsewhere among them.
+    /// Others say something new, or stand by their words where that matters, or this proxy stands elsewhere among them.
     Hood,
     Move,
     GiveBack,
@@ -135,12 +136,17 @@ impl ChainTask {
         self.settle();
         loop {
             let input = self.next(&mut inbox).await;
+            // That others stand by their words wakes nobody who does not wait for it: it is looked at before anything is decided.
+            let heeded = self.look_around(&mut inbox.hood);
+            if matches!(input, Input::Hood) && !heeded {
+                continue;
+            }
             let mut more = Some(input);
             let mut taken = 0;
             while let Some(input) = more {
                 match input {
                     Input::Event(event) => self.take(event),
-                    Input::Hood => self.look_around(&mut inbox.hood),
+                    Input::Hood => {}
                     Input::Move => self.mover.turn(Instant::now()).await,
                     Input::GiveBack => self.farewell.turn(Instant::now()).await,
                     Input::Command(Command::Configure(chain, done)) => {
@@ -186,6 +192,7 @@ impl ChainTask {
             Some(probed) = inbox.probed.recv() => Input::Event(probed.into()),
             (question, lookup) = self.lookups.next() => Input::Event(Event::Resolved(question, lookup)),
             Ok(()) = inbox.hood.changed() => Input::Hood,
+            Ok(()) = inbox.confirmations.changed(), if self.state.is_attentive() => Input::Hood,
             () = sleep_until(tick_at.unwrap_or(now).into()), if tick_at.is_some() => Input::Event(Event::Tick),
             () = sleep_until(move_at.unwrap_or(now).into()), if move_at.is_some() => Input::Move,
             () = sleep_until(back_at.unwrap_or(now).into()), if back_at.is_some() => Input::GiveBack,
@@ -203,8 +210,10 @@ impl ChainTask {
         Some(Input::Event(Event::Resolved(question, lookup)))
     }
 
-    /// Tells the state where this proxy stands among others, and what they say; what is as it was is not told again.
-    fn look_around(&mut self, hood: &mut watch::Receiver<Hood>) {
+    /// Tells the state where this proxy stands among others, and what they say; what is as it was is not told again. Whether
+    /// it drew conclusions from that.
+    fn look_around(&mut self, hood: &mut watch::Receiver<Hood>) -> bool {
+        let before = self.state.conclusions();
         let hood = hood.borrow_and_update().clone();
         let known = self.hood.replace(hood.clone());
         let known = known.as_ref();
@@ -220,6 +229,7 @@ impl ChainTask {
         if known.is_none_or(|known| !Arc::ptr_eq(&known.neighbours, &hood.neighbours)) {
             self.take(Event::Neighbours(hood.neighbours));
         }
+        self.state.conclusions() != before
     }
 
     fn configure(&mut self, chain: Arc<Chain>) {

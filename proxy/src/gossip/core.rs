@@ -25,7 +25,7 @@ use ring::hmac;
 use super::counters::GossipCounters;
 use super::greet::{Candidates, Former, Limit, Prover};
 use super::log::Log;
-use super::peer::{Awake, Pace, Peer, SHOWN};
+use super::peer::{Awake, News, Pace, Peer, SHOWN};
 use super::seal::{Boot, BootKey, Keyring};
 use super::wire::{Tag, Who};
 use super::{Liveness, Load, Neighbours, PeerId, Said};
@@ -56,16 +56,6 @@ pub struct CoreConfig {
     pub seeds: Vec<SocketAddr>,
 }
 
-/// What there is to publish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum News {
-    None,
-    /// Somebody confirmed what was known.
-    Confirmed,
-    /// Somebody says something else, or lives no more, or again.
-    Changed,
-}
-
 /// One proxy's part in gossip.
 #[derive(Debug)]
 pub struct Core {
@@ -94,6 +84,8 @@ pub struct Core {
     out: Vec<(SocketAddr, Vec<u8>)>,
     scratch: Vec<u8>,
     news: News,
+    /// How often something had changed that was published.
+    told_news: u64,
     published: Instant,
     looked: Instant,
     left: bool,
@@ -144,6 +136,7 @@ impl Core {
             out: Vec::new(),
             scratch: Vec::new(),
             news: News::Changed,
+            told_news: 0,
             published: now,
             looked: now,
             left: false,
@@ -241,6 +234,7 @@ impl Core {
         if !due {
             return None;
         }
+        self.told_news += u64::from(self.news == News::Changed);
         self.news = News::None;
         self.published = now;
         Some(Arc::new(self.neighbours()))
@@ -248,7 +242,10 @@ impl Core {
 
     /// What others say.
     pub fn neighbours(&self) -> Neighbours {
-        let mut neighbours = Neighbours::default();
+        let mut neighbours = Neighbours {
+            news: self.told_news,
+            ..Neighbours::default()
+        };
         for peer in self.peers.values() {
             let Some(neighbour) = peer.neighbour() else {
                 continue;

@@ -23,7 +23,7 @@ const DEAD_AFTER: Duration = Duration::from_millis(4_500);
 pub(crate) const SHOWN: Duration = Duration::from_mins(1);
 /// A datagram of somebody who had not heard us for so long proves nothing: it may have been held back.
 pub(crate) const ECHO_WITHIN: Duration = Duration::from_secs(4);
-/// And what it tells of others proves nothing after this: its age is counted from when it comes.
+/// And what it tells of others proves nothing after this.
 pub(crate) const TOLD_WITHIN: Duration = Duration::from_secs(1);
 /// With more peers than this everything takes longer, in proportion: talk is with everybody.
 const PEERS_PER_ROUND: usize = 256;
@@ -90,6 +90,16 @@ impl Pace {
     pub(crate) fn dead_after(self) -> Duration {
         DEAD_AFTER * self.0
     }
+}
+
+/// What there is to publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum News {
+    None,
+    /// Somebody confirmed what was known, or has another load.
+    Confirmed,
+    /// Somebody says something else, or is elsewhere, or lives no more, or again.
+    Changed,
 }
 
 /// What two that know each other have in common.
@@ -249,23 +259,29 @@ impl Peer {
         self.sign = awake;
     }
 
-    /// Takes in what was said; whether there is a newer whole.
-    pub(crate) fn learn(&mut self, version: u64, delta: Option<Delta>, confirmed: Instant) -> bool {
+    /// Takes in what was said; what is new about it.
+    pub(crate) fn learn(&mut self, version: u64, delta: Option<Delta>, confirmed: Instant) -> News {
         self.claimed = self.claimed.max(version);
         let learnt = delta.is_some_and(|delta| self.apply(delta));
         if self.log.version() != self.claimed || self.claimed == 0 {
-            return false;
+            return News::Confirmed;
         }
         let complete = version == self.claimed;
         if complete {
             self.confirmed = self.confirmed.max(confirmed);
         }
-        let new = learnt && self.said.as_deref() != Some(self.log.said());
-        if new {
-            self.said = Some(Arc::new(self.log.said().clone()));
-            self.confirmed = confirmed;
+        let new = self.log.said();
+        if !learnt || self.said.as_deref() == Some(new) {
+            return News::Confirmed;
         }
-        new
+        let before = self.said.replace(Arc::new(new.clone()));
+        self.confirmed = confirmed;
+        let only_load = |before: &Said| before.leaving == new.leaving && before.chains == new.chains;
+        if before.as_deref().is_some_and(only_load) {
+            News::Confirmed
+        } else {
+            News::Changed
+        }
     }
 
     fn apply(&mut self, delta: Delta) -> bool {

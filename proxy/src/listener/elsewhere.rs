@@ -89,8 +89,9 @@ mod tests {
             }
             best = best.min(begun.elapsed() / 256);
         }
-        // The best of many: others work on this machine, too. Without optimisation it is another program.
-        let limit = Duration::from_micros(if cfg!(debug_assertions) { 100 } else { 5 });
+        // The best of many: others work on this machine, too. `make soak` optimises; without that it is another program.
+        let optimised = std::env::var_os("SWITCHYARD_SOAK").is_some();
+        let limit = Duration::from_micros(if optimised { 5 } else { 100 });
         println!("{best:?} for each of 50 targets and a client that is not known");
         assert!(best < limit, "{best:?}");
     }

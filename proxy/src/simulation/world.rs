@@ -255,8 +255,20 @@ impl World {
         self.check();
     }
 
-    /// What gossip has brought is told to the chain.
+    /// What gossip has brought is told to the chain: at once if it is news, or if the chain awaits it.
     fn hear(&mut self, at: usize) {
+        let known = &self.net.nodes[at].known;
+        let awaited = self.proxies[at].running.as_ref().is_some_and(|running| {
+            let heard = running.heard.as_ref();
+            running.state.is_attentive() || heard.is_some_and(|heard| heard.news != known.news)
+        });
+        if awaited {
+            self.catch_up(at);
+        }
+    }
+
+    /// What gossip has brought is told to the chain, if it is not what it was told last.
+    fn catch_up(&mut self, at: usize) {
         let known = Arc::clone(&self.net.nodes[at].known);
         let Some(running) = &mut self.proxies[at].running else {
             return;
@@ -267,12 +279,17 @@ impl World {
             .is_some_and(|heard| !Arc::ptr_eq(heard, &known))
         {
             running.heard = Some(Arc::clone(&known));
-            self.tell(at, Event::Neighbours(known));
+            self.take(at, Event::Neighbours(known));
         }
     }
 
-    /// Something happens to a proxy's chain.
+    /// Something happens to a proxy's chain, which is first told what others have said since.
     pub(super) fn tell(&mut self, at: usize, event: Event) {
+        self.catch_up(at);
+        self.take(at, event);
+    }
+
+    fn take(&mut self, at: usize, event: Event) {
         let now = self.moment(at);
         let before = self.proxies[at].place();
         let running = self.proxies[at].running.as_mut();

@@ -28,8 +28,11 @@ mod world;
 
 use world::World;
 
+/// Trials at a time that need not be alone: they share two nodes and their processors.
+const AT_A_TIME: usize = 4;
+
 fn main() -> ExitCode {
-    let mut suite = Suite::new().needing(cluster::lacking());
+    let mut suite = Suite::new().needing(cluster::lacking()).at_a_time(AT_A_TIME);
     // It lives as long as the last trial that may want it, and is stopped below.
     let world = Arc::new(World::default());
     smoke::add(&mut suite, &world);

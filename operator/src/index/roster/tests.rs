@@ -44,14 +44,18 @@ fn service(type_: &str, pool: &str, ingress: &Value, node_ports: (Option<u16>, O
     services
 }
 
-fn listed_of(addresses: &Value, services: &Services, node_ip: Option<&str>) -> Vec<Option<String>> {
-    let mut roster = Roster::default();
-    let place = Place {
+fn place(node_ip: Option<&str>, ready: bool) -> Place {
+    Place {
         ip: "10.0.0.1".parse().unwrap(),
         node: "n1".into(),
         node_ip: node_ip.map(|ip| ip.parse().unwrap()),
-    };
-    assert!(roster.set(&pool_key(), "dmz-0", Some(place)));
+        ready,
+    }
+}
+
+fn listed_of(addresses: &Value, services: &Services, node_ip: Option<&str>) -> Vec<Option<String>> {
+    let mut roster = Roster::default();
+    assert!(roster.set(&pool_key(), "dmz-0", Some(place(node_ip, true))));
     let proxies = roster.proxies(&pool_key(), &spec(addresses), services);
     assert_eq!(
         (proxies[0].name.as_str(), proxies[0].node.as_str()),
@@ -137,6 +141,31 @@ fn each_kind_of_address_is_listed_as_clients_reach_it() {
         let expected: Vec<_> = expected.into_iter().map(|it| it.map(str::to_owned)).collect();
         assert_eq!(listed_of(&addresses, services, node), expected, "{what}");
     }
+}
+
+#[test]
+fn a_service_is_believed_once_its_pod_has_been_ready() {
+    let services = service("NodePort", POOL, &json!(null), (Some(30001), Some(30500)));
+    let spec = spec(&json!([{"type": "NodePort"}, {"type": "NodeIP"}]));
+    let mut roster = Roster::default();
+    let node = Some("192.0.2.1");
+    let mut seen = |place: Place, changed: bool| {
+        assert_eq!(roster.set(&pool_key(), "dmz-0", Some(place)), changed);
+        let listed = roster.proxies(&pool_key(), &spec, &services).remove(0).listed;
+        listed.iter().map(Option::is_some).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(place(node, false), true), [false, true], "it starts");
+    assert_eq!(seen(place(node, true), true), [true, true]);
+    assert_eq!(
+        seen(place(node, false), false),
+        [true, true],
+        "not ready for a moment"
+    );
+    let another = Place {
+        ip: "10.0.0.2".parse().unwrap(),
+        ..place(node, false)
+    };
+    assert_eq!(seen(another, true), [false, true], "another pod of the name");
 }
 
 #[test]

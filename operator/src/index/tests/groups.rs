@@ -23,6 +23,7 @@ fn seen(pool: &str, ip: Option<&str>, terminating: bool) -> Pod {
             ip: ip.parse().unwrap(),
             node: "n1".into(),
             node_ip: Some("192.0.2.1".parse().unwrap()),
+            ready: true,
         }),
     }
 }

@@ -74,6 +74,7 @@ fn neighbours(pools: &[PeerPool], known: Option<&Neighbours>, now: Instant) -> N
         }
     }
     Neighbours {
+        news: known.map_or(0, |known| known.news + 1),
         peers,
         beyond: BTreeMap::new(),
     }

@@ -42,8 +42,10 @@ pub struct Surroundings {
     pub probes: Arc<ProbeCounters>,
     /// Told whenever a chain has something new to report.
     pub news: Arc<Notify>,
-    /// Where this proxy stands among others.
+    /// Where this proxy stands among others. Changes with news alone.
     pub hood: watch::Receiver<Hood>,
+    /// Others were heard, whether or not there was news.
+    pub confirmations: watch::Receiver<()>,
     /// What chains tell others.
     pub said: Arc<SaidBoard>,
     /// Keeps epochs; none: nothing is kept.
@@ -142,6 +144,7 @@ impl ChainControl {
         let inbox = Inbox {
             orders,
             hood: around.hood.clone(),
+            confirmations: around.confirmations.clone(),
             probed,
             feedback,
             ended: tasks.cancelled(),

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::gossip::Liveness;
 use crate::gossip::counters::Refused;
-use crate::gossip::peer::{ECHO_WITHIN, Peer, Session, TOLD_WITHIN};
+use crate::gossip::peer::{ECHO_WITHIN, News, Peer, Session, TOLD_WITHIN};
 use crate::gossip::seal::{Boot, BootKey, Header};
 use crate::gossip::wire::{Body, Greeting, Member, Packet, Tag, Talk, Told, Who};
 
 use super::send::{About, Key};
-use super::{Core, MAX_PEERS, News};
+use super::{Core, MAX_PEERS};
 
 /// Who sent a datagram, and when.
 #[derive(Clone, Copy)]
@@ -135,7 +135,8 @@ impl Core {
         }
         let ip = greeting.advertise.unwrap_or_else(|| from.at.ip());
         let peer = self.know(&greeting.who, boot, (from.at, ip), from);
-        (peer.at, peer.ip) = (from.at, ip);
+        peer.at = from.at;
+        let moved = std::mem::replace(&mut peer.ip, ip) != ip;
         let met = match peer.session.as_mut() {
             Some(session) => {
                 // no sign of life: while its proof holds, it may come again and again
@@ -153,6 +154,9 @@ impl Core {
             if let Some(peer) = self.peers.get_mut(&tag) {
                 peer.session = Some(session);
             }
+        }
+        if moved {
+            self.tell(News::Changed);
         }
         self.judge_one(tag, from.awake);
         Ok(met)
@@ -226,7 +230,8 @@ impl Core {
         let Some(session) = peer.session.as_mut() else {
             return Err(Refused::Stranger);
         };
-        let prompt = talk.echo.saturating_add(TOLD_WITHIN.as_millis() as u64) >= clock;
+        // It may have been on its way for so long.
+        let lag = Duration::from_millis(clock.saturating_sub(talk.echo));
         let newest = talk.at > session.their_at;
         session.their_at = session.their_at.max(talk.at);
         let heard_us = match talk.echo {
@@ -251,19 +256,19 @@ impl Core {
         if moved {
             self.ask(from)?;
         }
-        self.heed(from, tag, talk, (newest, prompt));
+        self.heed(from, tag, talk, (newest, lag));
         Ok(())
     }
 
     /// Does what a talk is about.
-    fn heed(&mut self, from: &From, tag: Tag, talk: Talk, (newest, prompt): (bool, bool)) {
+    fn heed(&mut self, from: &From, tag: Tag, talk: Talk, (newest, lag): (bool, Duration)) {
         let From { now, awake, .. } = *from;
         if let Some(peer) = self.peers.get_mut(&tag) {
-            let changed = peer.learn(talk.version, talk.delta, now);
-            self.tell(if changed { News::Changed } else { News::Confirmed });
+            let news = peer.learn(talk.version, talk.delta, now);
+            self.tell(news);
         }
-        if let Some(told) = talk.told.filter(|_| prompt) {
-            self.told(from, *told);
+        if let Some(told) = talk.told.filter(|_| lag <= TOLD_WITHIN) {
+            self.told(from, *told, lag);
         }
         self.hear_of(&talk.members, now);
         for missing in talk.missing {
@@ -302,13 +307,15 @@ impl Core {
         }
     }
 
-    /// Word of somebody whom we do not hear ourselves.
-    fn told(&mut self, from: &From, told: Told) {
+    /// Word of somebody whom we do not hear ourselves. `lag`: since we said what the teller had last heard of us.
+    fn told(&mut self, from: &From, told: Told, lag: Duration) {
         let tag = told.who.tag();
         if told.who == self.me || self.former.has(told.boot) {
             return;
         }
-        let age = Duration::from_millis(u64::from(told.age));
+        // The age is as it was when it was told. Who hears us does so once a round; anything beyond it was on its way.
+        let late = lag.saturating_sub(self.pace().missed_after());
+        let age = Duration::from_millis(u64::from(told.age)) + late;
         let sign = from.awake.saturating_sub(age);
         match self.peers.get(&tag) {
             // we hear another run of it, ourselves; or somebody has heard another since
@@ -324,12 +331,14 @@ impl Core {
         }
         let confirmed = from.now.checked_sub(age).unwrap_or(from.now);
         let peer = self.know(&told.who, told.boot, (told.at, told.ip), from);
+        let mut moved = false;
         if peer.session.is_none() {
-            (peer.at, peer.ip) = (told.at, told.ip);
+            peer.at = told.at;
+            moved = std::mem::replace(&mut peer.ip, told.ip) != told.ip;
         }
         peer.sign = peer.sign.max(sign);
-        let changed = peer.learn(told.version, told.delta, confirmed);
-        self.tell(if changed { News::Changed } else { News::Confirmed });
+        let news = peer.learn(told.version, told.delta, confirmed);
+        self.tell(if moved { News::Changed } else { news });
         self.judge_one(tag, from.awake);
     }
 }
