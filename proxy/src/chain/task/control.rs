@@ -260,6 +260,7 @@ mod tests {
             probes: Arc::default(),
             news: Arc::default(),
             hood: hood.subscribe(),
+            confirmations: watch::Sender::default().subscribe(),
             said: Arc::default(),
             state_dir: None,
         };

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::gossip::counters::Refused;
 use crate::gossip::testing::{MS, Net, address, chain, peer_id, said};
-use crate::gossip::{ChainSaid, TierSaid};
+use crate::gossip::{ChainSaid, Load, TierSaid};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -41,6 +41,8 @@ fn three_hear_each_other_and_of_every_change() {
     net.say(1, said(7));
     let took = net.settle(SECOND).expect("all know the change");
     assert!(took <= 10 * MS, "{took:?}");
+    let news = |net: &Net| net.nodes[0].known.news;
+    let before = news(&net);
     for _ in 0..8 {
         net.run(250 * MS, |_| ());
         let now = net.now;
@@ -52,6 +54,20 @@ fn three_hear_each_other_and_of_every_change() {
             );
         }
     }
+    assert_eq!(news(&net), before, "nobody said anything else");
+    let load = Load {
+        sessions: 9,
+        ..Load::default()
+    };
+    net.say(1, Said { load, ..said(7) });
+    net.settle(SECOND).expect("all know the load");
+    assert_eq!(news(&net), before, "a load is no news");
+    net.say(1, Said { load, ..said(8) });
+    net.settle(SECOND).expect("all know the change");
+    assert_eq!(news(&net), before + 1);
+    net.kill(1);
+    net.run(SECOND, |_| ());
+    assert_eq!(news(&net), before + 2, "it is suspect");
 }
 
 #[test]

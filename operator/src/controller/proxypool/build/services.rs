@@ -103,8 +103,8 @@ fn proxy(pool: &Valid<'_>, services: &ProxyServices, ordinal: u32) -> Child {
             "type": if services.load_balancer { "LoadBalancer" } else { "NodePort" },
             // Guests are given the address of the proxy's own node, and the proxy sees theirs.
             "externalTrafficPolicy": "Local",
-            // Who is told this address is told that its proxy serves, by the proxies themselves. The kubelet may take two seconds
-            // more to find it ready, and until then nodes would turn these clients away.
+            // Who is told this address is told that its proxy serves, by the proxies themselves; the kubelet may take two seconds
+            // to find out what they know at once. It is told once the pod has been ready: nodes know the way then.
             "publishNotReadyAddresses": true,
             "ipFamilyPolicy": "PreferDualStack",
             "selector": selector,

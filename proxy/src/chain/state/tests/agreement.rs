@@ -105,6 +105,24 @@ fn a_tier_is_left_together() {
 }
 
 #[test]
+fn words_that_others_stand_by_matter_to_who_waits_for_them() {
+    let mut rig = pair(Failback::Sticky);
+    rig.gossips();
+    rig.hears(&b(0, 0, [1, 1]));
+    let heeds = |rig: &mut Rig| {
+        let before = rig.state.conclusions();
+        rig.hears(&b(0, 0, [1, 1]));
+        rig.state.conclusions() > before
+    };
+    assert!(!rig.state.is_attentive() && !heeds(&mut rig));
+    rig.probed("10.0.0.1", "--");
+    assert!(rig.state.is_attentive(), "it waits for b");
+    assert!(heeds(&mut rig));
+    rig.hears(&b(0, 0, [0, 1]));
+    assert!(!rig.state.is_attentive(), "b agreed");
+}
+
+#[test]
 fn other_pools_the_dead_and_oneself_have_no_part() {
     let up = || Some(said(0, 0, [1, 1]));
     let mut rig = pair(Failback::Sticky);
