@@ -12,7 +12,7 @@ use switchyard_tests::lab::Lab;
 use switchyard_tests::suite::Suite;
 
 use crate::edge::Edge;
-use crate::world::{SOON, World, alone};
+use crate::world::{SOON, World, alone, beside};
 
 /// Sessions to each proxy.
 const SESSIONS: usize = 20;
@@ -20,9 +20,9 @@ const SESSIONS: usize = 20;
 const RATE: u32 = 50;
 
 pub fn add(suite: &mut Suite, world: &Arc<World>) {
-    alone(suite, world, "faults::a_proxy_is_killed", killed);
-    alone(suite, world, "faults::a_proxy_has_no_memory", out_of_memory);
-    alone(suite, world, "faults::a_proxy_is_frozen", frozen);
+    beside(suite, world, "faults::a_proxy_is_frozen", frozen);
+    beside(suite, world, "faults::a_proxy_is_killed", killed);
+    beside(suite, world, "faults::a_proxy_has_no_memory", out_of_memory);
     alone(suite, world, "faults::a_node_is_cut_off", cut_off);
 }
 
@@ -36,8 +36,9 @@ struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    fn new(world: &'a World, trial: &str) -> Self {
-        let edge = Edge::apply(world.space(trial), 21, "  replicas: 2");
+    /// Servers outside of the cluster get `number` and the next.
+    fn new(world: &'a World, trial: &str, number: u8) -> Self {
+        let edge = Edge::apply(world.space(trial), number, "  replicas: 2");
         let control = edge.space.cluster().control();
         let pods = edge.space.pods("switchyard.dev/pool=edge");
         let [other, victim] = <[Pod; 2]>::try_from(pods).expect("two proxies");
@@ -124,7 +125,7 @@ impl<'a> Scene<'a> {
 }
 
 fn killed(lab: &Lab, world: &World) {
-    let scene = Scene::new(world, "killed");
+    let scene = Scene::new(world, "killed", 23);
     let begun = Instant::now();
     scene.edge.space.signal(&scene.victim, Signal::SIGKILL);
     let took = scene.await_restart(SOON);
@@ -133,7 +134,7 @@ fn killed(lab: &Lab, world: &World) {
 }
 
 fn out_of_memory(lab: &Lab, world: &World) {
-    let scene = Scene::new(world, "memory");
+    let scene = Scene::new(world, "memory", 25);
     let node = scene.victim.spec.as_ref().unwrap().node_name.clone().unwrap();
     let id = scene
         .victim
@@ -177,7 +178,7 @@ fn out_of_memory(lab: &Lab, world: &World) {
 }
 
 fn frozen(lab: &Lab, world: &World) {
-    let scene = Scene::new(world, "frozen");
+    let scene = Scene::new(world, "frozen", 27);
     let begun = Instant::now();
     scene.edge.space.signal(&scene.victim, Signal::SIGSTOP);
     // Three probes of life, 10 s apart, and the time it is given to end.
@@ -189,7 +190,7 @@ fn frozen(lab: &Lab, world: &World) {
 }
 
 fn cut_off(lab: &Lab, world: &World) {
-    let scene = Scene::new(world, "cut-off");
+    let scene = Scene::new(world, "cut-off", 21);
     let cluster = scene.edge.space.cluster();
     let node = scene.victim.spec.as_ref().unwrap().node_name.clone().unwrap();
     let begun = Instant::now();

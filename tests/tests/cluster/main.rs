@@ -35,14 +35,14 @@ fn main() -> ExitCode {
     let mut suite = Suite::new().needing(cluster::lacking()).at_a_time(AT_A_TIME);
     // It lives as long as the last trial that may want it, and is stopped below.
     let world = Arc::new(World::default());
-    smoke::add(&mut suite, &world);
-    failover::add(&mut suite, &world);
-    rollout::add(&mut suite, &world);
-    faults::add(&mut suite, &world);
     redirect::add(&mut suite, &world);
+    faults::add(&mut suite, &world);
+    smoke::add(&mut suite, &world);
     command::add(&mut suite, &world);
     sidecar::add(&mut suite, &world);
     release::add(&mut suite, &world);
+    failover::add(&mut suite, &world);
+    rollout::add(&mut suite, &world);
     outages::add(&mut suite, &world);
     release::add_last(&mut suite, &world);
     let code = suite.run();

@@ -26,6 +26,7 @@ const GUESTS: usize = 20;
 const HOME: Duration = Duration::from_secs(5);
 
 pub fn add(suite: &mut Suite, world: &Arc<World>) {
+    beside(suite, world, "redirect::guests_go_home_at_prime_time", prime_time);
     beside(
         suite,
         world,
@@ -38,7 +39,6 @@ pub fn add(suite: &mut Suite, world: &Arc<World>) {
         "redirect::another_pool_takes_over_and_gives_back",
         relayed,
     );
-    beside(suite, world, "redirect::guests_go_home_at_prime_time", prime_time);
 }
 
 /// Types of direct addresses: name, workload, and the entry.
@@ -300,7 +300,7 @@ fn relayed(lab: &Lab, world: &World) {
 /// The next start of a minute that is some seconds away: when it is, and as a schedule has it.
 fn next_minute() -> (Instant, String) {
     let now = Timestamp::now();
-    let begun = (now.as_second() + 20).div_euclid(60);
+    let begun = (now.as_second() + 35).div_euclid(60);
     let start = Timestamp::from_second((begun + 1) * 60).unwrap();
     let away = Duration::try_from(start.duration_since(now)).unwrap();
     (Instant::now() + away, start.strftime("%H:%M").to_string())
