@@ -43,10 +43,10 @@ fmt-check:
 	$(CARGO) fmt --all --check
 
 clippy:
-	$(CARGO) clippy $(WHOLE) --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 doc:
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(WHOLE) --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
 # The advisory database is a git repository that a build machine may not reach: licences, bans and sources are checked here.
 deny: $(TARGET)/tools/bin/cargo-deny
@@ -56,7 +56,7 @@ $(TARGET)/tools/bin/cargo-deny:
 	$(CARGO) install cargo-deny --debug --locked --version $(DENY_VERSION) --root $(TARGET)/tools --target-dir $(TARGET)/tools/build --quiet
 
 unit: ## tests of each crate by itself
-	$(CARGO) test $(WHOLE) --lib --bins --test crdgen --test check
+	$(CARGO) test --workspace --lib --bins --test crdgen --test check
 
 test-net: net-tools quick ## network namespaces, real DNS servers, real backends and clients
 	SWITCHYARD_BIN=$(abspath $(QUICK)) $(CARGO) test $(WHOLE) --test net
@@ -99,15 +99,15 @@ mutants: ## break each pure rule on purpose and see its property fail
 	proxy/mutations/run.sh
 
 generators:
-	$(CARGO) build $(WHOLE) --bin crdgen --bin chartgen
+	$(CARGO) build --workspace --bin crdgen --bin chartgen
 
 gen: generators ## write what is generated: the CRDs, and of the chart their copies, versions and the README of its values
-	$(TARGET)/quick/crdgen crds
-	$(TARGET)/quick/chartgen charts/switchyard
+	$(TARGET)/debug/crdgen crds
+	$(TARGET)/debug/chartgen charts/switchyard
 
 gen-check: generators ## fail when what is generated has drifted
-	$(TARGET)/quick/crdgen --check crds
-	$(TARGET)/quick/chartgen --check charts/switchyard
+	$(TARGET)/debug/crdgen --check crds
+	$(TARGET)/debug/chartgen --check charts/switchyard
 
 bench: build ## side by side with HAProxy, nginx and Envoy; then the operator
 	SWITCHYARD_BIN=$(abspath $(TARGET))/release/switchyard bench/run.sh

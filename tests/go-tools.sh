@@ -73,6 +73,11 @@ build() {
     rmdir "$new"
 }
 
+# One at a time: who comes second finds what the first has built.
+mkdir -p "$cache"
+exec 9>"$cache/.lock"
+flock 9
+
 go=''
 kubernetes=$(version kubernetes k8s.io/kubernetes)
 helm=$(version helm helm.sh/helm/v4)

@@ -205,8 +205,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Has just been heard of.
-    pub(crate) fn new(who: Who, at: SocketAddr, ip: IpAddr, boot: Boot, now: (Instant, Duration)) -> Self {
+    /// Somebody who was heard at this moment, in both kinds of time, by us or by others.
+    pub(crate) fn new(who: Who, at: SocketAddr, ip: IpAddr, boot: Boot, sign: (Instant, Duration)) -> Self {
         Self {
             tag: who.tag(),
             id: Arc::new(who.id.clone()),
@@ -218,9 +218,9 @@ impl Peer {
             early: BTreeMap::new(),
             claimed: 0,
             said: None,
-            confirmed: now.0,
+            confirmed: sign.0,
             heard: None,
-            sign: now.1,
+            sign: sign.1,
             liveness: Liveness::Alive,
             dead_since: None,
             left: false,

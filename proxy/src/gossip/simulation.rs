@@ -273,6 +273,13 @@ fn who_runs_is_listened_to_whatever_others_say_of_its_former_run() {
     World::new(3 + (seed % 3) as usize, seed).run(6);
 }
 
+/// A history in which somebody who has just started hears of one who died a moment ago.
+#[test]
+fn word_of_the_dead_is_as_old_as_it_is_to_who_has_just_started() {
+    let seed = 921;
+    World::new(3 + (seed % 3) as usize, seed).run(6);
+}
+
 #[test]
 fn middling_networks_bear_everything() {
     histories(|seed| 8 + (seed % 5) as usize, 5, 6);

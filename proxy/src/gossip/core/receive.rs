@@ -134,7 +134,7 @@ impl Core {
             self.former.add(before.boot);
         }
         let ip = greeting.advertise.unwrap_or_else(|| from.at.ip());
-        let peer = self.know(&greeting.who, boot, (from.at, ip), from);
+        let peer = self.know(&greeting.who, boot, (from.at, ip), (from.now, from.awake));
         peer.at = from.at;
         let moved = std::mem::replace(&mut peer.ip, ip) != ip;
         let met = match peer.session.as_mut() {
@@ -162,9 +162,15 @@ impl Core {
         Ok(met)
     }
 
-    /// The peer, as this run of it.
-    fn know(&mut self, who: &Who, boot: Boot, (at, ip): (SocketAddr, IpAddr), from: &From) -> &mut Peer {
-        let fresh = || Peer::new(who.clone(), at, ip, boot, (from.now, from.awake));
+    /// The peer, as this run of it. `sign`: when it was heard, which is all that is known of somebody new.
+    fn know(
+        &mut self,
+        who: &Who,
+        boot: Boot,
+        (at, ip): (SocketAddr, IpAddr),
+        sign: (Instant, Duration),
+    ) -> &mut Peer {
+        let fresh = || Peer::new(who.clone(), at, ip, boot, sign);
         let peer = self.peers.entry(who.tag()).or_insert_with(fresh);
         if peer.boot != boot {
             self.boots.remove(&peer.boot);
@@ -330,7 +336,7 @@ impl Core {
             None => self.candidates.hear(told.at, tag, from.now),
         }
         let confirmed = from.now.checked_sub(age).unwrap_or(from.now);
-        let peer = self.know(&told.who, told.boot, (told.at, told.ip), from);
+        let peer = self.know(&told.who, told.boot, (told.at, told.ip), (confirmed, sign));
         let mut moved = false;
         if peer.session.is_none() {
             peer.at = told.at;
