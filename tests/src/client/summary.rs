@@ -107,6 +107,18 @@ impl Outcomes {
         assert!(self.failed().next().is_none(), "{self}");
     }
 
+    /// As [`Outcomes::must_all_be_served`], where a server was ended at some moment between `before` and `after`: who was under
+    /// way then may have lost it, and nobody else.
+    ///
+    /// # Panics
+    /// When somebody else was not served.
+    #[track_caller]
+    pub fn must_all_be_served_but_who_was_there(&self, before: Instant, after: Instant) {
+        self.begun_since(after).must_all_be_served();
+        let early = self.failed().filter(|it| it.begun + it.lasted < before);
+        assert_eq!(early.count(), 0, "before anything was done: {self}");
+    }
+
     fn count(&self, key: impl Fn(&Greeting) -> String) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for (_, greeting) in self.all.iter().filter_map(|o| o.served.as_ref()) {

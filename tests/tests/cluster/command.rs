@@ -3,7 +3,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 use switchyard_tests::apiserver::User;
@@ -46,7 +46,9 @@ fn typed(lab: &Lab, world: &World) {
     let load = Load::start(cluster.control(), LoadPlan::new(space.service("here", 8443), 20));
     let said = run(lab, &space, &["explain", &here.address().to_string(), "here"]);
     assert!(said.contains("served: monitor tcp:1650 passes"), "{said}");
+    let before = Instant::now();
     here.kill();
+    let after = Instant::now();
     await_redirect_of_here(&space, true);
     let said = run(lab, &space, &["table", "here"]);
     let headline = format!("its clients go to {}/there", space.name);
@@ -86,5 +88,5 @@ fn typed(lab: &Lab, world: &World) {
     });
     let seen = load.stop();
     lab.say(seen.to_string());
-    seen.must_all_be_served();
+    seen.must_all_be_served_but_who_was_there(before, after);
 }
