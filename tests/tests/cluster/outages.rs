@@ -24,6 +24,8 @@ pub fn add(suite: &mut Suite, world: &Arc<World>) {
 }
 
 fn gone(lab: &Lab, world: &World) {
+    // An API server that has just started does not name every kind for a moment: who deletes a namespace then leaves ours in it.
+    world.await_cleared();
     let mut edge = Edge::apply(world.space("outage"), 21, "  replicas: 2");
     let cluster = world.with_operator();
     let operator = "deployment/switchyard-operator";

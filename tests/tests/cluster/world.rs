@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use switchyard_tests::apiserver::User;
 use switchyard_tests::cluster::{Cluster, Shared, Space};
+use switchyard_tests::eventually::eventually;
 use switchyard_tests::lab::Lab;
 use switchyard_tests::pages;
 use switchyard_tests::suite::Suite;
@@ -47,6 +48,22 @@ impl World {
             "name",
         ]);
         pods.lines().map(str::to_owned).collect()
+    }
+
+    /// Awaits that the namespaces of the trials that have ended are gone, with all that was in them.
+    pub fn await_cleared(&self) {
+        let phases = "jsonpath={range .items[*]}{.metadata.name} {.status.phase}{\"\\n\"}{end}";
+        eventually("the namespaces of ended trials are gone", SOON, || {
+            let all = self
+                .cluster()
+                .plane()
+                .kubectl(&["get", "namespaces", "-o", phases]);
+            if all.contains(" Terminating") {
+                Err(all)
+            } else {
+                Ok(())
+            }
+        });
     }
 
     /// A namespace of a trial's own, in the cluster with the operator.
