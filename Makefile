@@ -63,7 +63,7 @@ test-net: net-tools quick ## network namespaces, real DNS servers, real backends
 
 quick:
 	$(CARGO) build $(WHOLE) --bin switchyard --bin switchyard-operator --bin switchyard-proxy --bin test-backend \
-	  --bin test-client --bin test-pause --bin test-cluster --test net --test api --test cluster
+	  --bin test-client --bin test-pause --bin test-cluster --bin bench-operator --test net --test api --test cluster
 
 test-api: tools quick ## real API server
 	SWITCHYARD_OPERATOR_BIN=$(abspath $(TARGET))/quick/switchyard-operator \
@@ -98,8 +98,9 @@ soak: tools quick ## what takes long, or wants the machine for itself
 mutants: ## break each pure rule on purpose and see its property fail
 	proxy/mutations/run.sh
 
+# With tests beside them, or their dependencies would be built with other features than those of the tests.
 generators:
-	$(CARGO) build --workspace --bin crdgen --bin chartgen
+	$(CARGO) build --workspace --bin crdgen --bin chartgen --test crdgen --test check
 
 gen: generators ## write what is generated: the CRDs, and of the chart their copies, versions and the README of its values
 	$(TARGET)/debug/crdgen crds
@@ -113,9 +114,8 @@ bench: build ## side by side with HAProxy, nginx and Envoy; then the operator
 	SWITCHYARD_BIN=$(abspath $(TARGET))/release/switchyard bench/run.sh
 	$(MAKE) bench-operator
 
-bench-operator: tools ## how fast the operator is, beside a real API server (about ten minutes)
+bench-operator: tools quick ## how fast the operator is, beside a real API server (about ten minutes)
 	$(CARGO) build --release -p switchyard-operator
-	$(CARGO) build $(WHOLE) --bin bench-operator
 	SWITCHYARD_OPERATOR_BIN=$(abspath $(TARGET))/release/switchyard-operator $(TARGET)/quick/bench-operator
 
 fuzz: ## a short run of every fuzz target (FUZZ_SECONDS each, with coverage; see fuzz/README.md)
