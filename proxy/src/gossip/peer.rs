@@ -32,8 +32,11 @@ pub(crate) const MAX_EARLY: usize = 16;
 /// Between two looks of our own there is never more than this; if there is, we were not running.
 const LONGEST_NAP: Duration = Duration::from_millis(300);
 
+/// What is older than the process has a place in its time, too: longer than anybody lives without a sign.
+const BEFORE: Duration = Duration::from_hours(1);
+
 /// The time in which this process could have heard somebody: it stands still while the process does, so that nobody is
-/// taken for dead by one that slept.
+/// taken for dead by one that slept. It begins at [`BEFORE`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Awake {
     looked: Instant,
@@ -44,7 +47,7 @@ impl Awake {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             looked: now,
-            since: Duration::ZERO,
+            since: BEFORE,
         }
     }
 
@@ -344,11 +347,11 @@ mod tests {
         let begun = Instant::now();
         let mut awake = Awake::new(begun);
         awake.look(begun + Duration::from_millis(200));
-        assert_eq!(awake.read(), Duration::from_millis(200));
+        assert_eq!(awake.read(), BEFORE + Duration::from_millis(200));
         let woken = begun + Duration::from_mins(1);
         for (now, passed) in [(woken, 59_800), (begun, 0), (woken, 0)] {
             assert_eq!(awake.look(now), Duration::from_millis(passed), "never backwards");
-            assert_eq!(awake.read(), Duration::from_millis(500));
+            assert_eq!(awake.read(), BEFORE + Duration::from_millis(500));
         }
     }
 

@@ -280,6 +280,13 @@ fn word_of_the_dead_is_as_old_as_it_is_to_who_has_just_started() {
     World::new(3 + (seed % 3) as usize, seed).run(6);
 }
 
+/// A history in which somebody stands still just after its start, and another dies meanwhile.
+#[test]
+fn who_slept_when_it_was_young_doubts_what_it_knew() {
+    let seed = 2374;
+    World::new(3 + (seed % 3) as usize, seed).run(6);
+}
+
 #[test]
 fn middling_networks_bear_everything() {
     histories(|seed| 8 + (seed % 5) as usize, 5, 6);
