@@ -173,7 +173,7 @@ impl Clients {
 
     /// Stops them: no request may have failed. Returns what became of connections and sessions.
     #[track_caller]
-    fn stop(self, lab: &Lab) -> (Outcomes, Vec<Session>) {
+    pub fn stop(self, lab: &Lab) -> (Outcomes, Vec<Session>) {
         let seen = self.load.stop();
         let requests = self.requests.stop();
         let sessions = self.sessions.close();

@@ -1,7 +1,7 @@
 //! Who is not needed for clients to be served: the operator, and the API server.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use switchyard_tests::client::End;
 use switchyard_tests::eventually::let_pass;
@@ -48,7 +48,9 @@ fn gone(lab: &Lab, world: &World) {
     lab.say(format!("the API server is gone after {:.1?}", lab.age()));
     let_pass(OUTAGE / 2);
     // Sessions that it holds end with it: they are its subject.
+    let before = Instant::now();
     edge.servers.line[1].kill();
+    let after = Instant::now();
     edge.servers.web[1].kill();
     let_pass(OUTAGE / 2);
     edge.servers.line[1].revive();
@@ -58,7 +60,8 @@ fn gone(lab: &Lab, world: &World) {
         .plane()
         .kubectl(&["-n", RELEASE, "scale", operator, "--replicas=2"]);
     cluster.await_nodes();
-    let sessions = clients.must_not_have_noticed(lab);
+    let (seen, sessions) = clients.stop(lab);
+    seen.must_all_be_served_but_who_was_there(before, after);
     let dead = edge.servers.line[1].name().to_owned();
     let noticed: Vec<_> = sessions
         .iter()
