@@ -8,8 +8,8 @@ mod running;
 mod source;
 
 pub use neighbourhood::{Hood, SaidBoard};
-pub(crate) use running::Running;
 pub use running::Standing;
+pub(crate) use running::{Running, reports_of};
 pub use source::Source;
 
 use std::convert::Infallible;

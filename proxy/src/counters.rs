@@ -115,6 +115,17 @@ impl ChainCounts {
         self.connect_us.add(us);
     }
 
+    /// Sessions open now. Read in this order it never comes out negative: an end is counted after its beginning.
+    fn active(&self) -> u64 {
+        let ended: u64 = self.ended.iter().map(Count::get).sum();
+        self.sessions.get().saturating_sub(ended)
+    }
+
+    fn guests_here(&self) -> u64 {
+        let left = self.guests_left.get();
+        self.guests.get().saturating_sub(left)
+    }
+
     /// A response began so long after its request.
     pub(crate) fn answered(&self, after: Duration) {
         let us = after.as_micros().min(u128::from(u64::MAX)) as u64;
@@ -164,6 +175,25 @@ impl Book {
         }
         totals
     }
+
+    /// Of [`Book::totals`] what is asked for many times a second.
+    pub(crate) fn occupancy(&self) -> Occupancy {
+        let mut now = Occupancy::default();
+        for (_, counts) in &self.chains {
+            now.sessions += counts.active();
+            now.guests += counts.guests_here();
+        }
+        now
+    }
+}
+
+/// Who is connected now, over all chains and workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Sessions, those of guests among them.
+    pub sessions: u64,
+    /// Connections that another chain's proxy sent.
+    pub guests: u64,
 }
 
 /// Sums over all workers since the listener or chain appeared.
@@ -252,20 +282,13 @@ impl ListenerTotals {
 
 impl ChainTotals {
     fn add(&mut self, counts: &ChainCounts) {
-        let mut ended = [0; End::ALL.len()];
-        sum(&mut ended, &counts.ended);
-        let sessions = counts.sessions.get();
-        self.sessions += sessions;
-        self.active += sessions.saturating_sub(ended.iter().sum());
-        for (total, part) in self.ended.iter_mut().zip(ended) {
-            *total += part;
-        }
+        self.active += counts.active();
+        sum(&mut self.ended, &counts.ended);
+        self.sessions += counts.sessions.get();
         self.relayed += counts.relayed.get();
         sum(&mut self.redirected, &counts.redirected);
-        let left = counts.guests_left.get();
-        let guests = counts.guests.get();
-        self.guests_arrived += guests;
-        self.guests += guests.saturating_sub(left);
+        self.guests += counts.guests_here();
+        self.guests_arrived += counts.guests.get();
         sum(&mut self.refused, &counts.refused);
         self.bytes_up += counts.bytes_up.get();
         self.bytes_down += counts.bytes_down.get();
@@ -304,6 +327,17 @@ mod tests {
         two.connected(Duration::from_mins(1));
         let totals = &book.totals().chains[&id];
         assert_eq!((totals.sessions, totals.active), (5, 4));
+        one.guests.add(2);
+        two.guests_left.add(1);
+        let now = Occupancy {
+            sessions: 4,
+            guests: 2,
+        };
+        assert_eq!(
+            book.occupancy(),
+            now,
+            "a worker that read late has not fewer than none"
+        );
         assert_eq!(totals.connect_buckets[1], 1, "a bound belongs to its bucket");
         assert_eq!(totals.connect_buckets[CONNECT_BUCKETS_US.len()], 1);
     }

@@ -1,7 +1,9 @@
 //! What this proxy tells the operator of itself. In: what its chains believe, what it could not bind, how it drains. Out: a
 //! [`Report`], anew when there is news.
 
-use std::collections::BTreeMap;
+mod news;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +12,9 @@ use switchyard_snapshot::{
     PeersReport, Report, ResourceId, TransitionReport,
 };
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::app::Running;
+use crate::app::{Running, reports_of};
 use crate::chain::event::TransitionKind;
 use crate::chain::state;
 use crate::chain::task::ANSWER_WITHIN;
@@ -20,60 +22,98 @@ use crate::drain::Phase;
 use crate::gossip::Liveness;
 use crate::verdict::Verdict;
 
+pub use news::News;
+
 /// News wait until the report before is this old.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
-/// Without news: counts have changed, and whoever lost a report has it back.
+/// Every chain is asked, and reported, this often although it has no news: counts have changed, and whoever lost a report has
+/// it back.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 
 /// Keeps `reports` at the newest state; never ends.
 pub(crate) async fn keep(running: &Running, reports: &watch::Sender<Option<Arc<Report>>>) {
     let mut standing = running.changes();
     let mut phase = running.life().watch();
+    let mut said = Said::default();
     loop {
         standing.mark_unchanged();
         phase.mark_unchanged();
-        reports.send_replace(Some(Arc::new(report(running).await)));
         let made = Instant::now();
+        said.hear(running, made).await;
+        reports.send_replace(Some(Arc::new(report(running, &said).await)));
         tokio::select! {
-            () = running.news().notified() => {}
+            () = running.news().any() => {}
             _ = standing.changed() => {}
             _ = phase.changed() => {}
-            () = sleep(AT_LEAST_EVERY) => {}
+            () = sleep_until(said.all_at) => {}
         }
         sleep_until(made + AT_MOST_EVERY).await;
     }
 }
 
-/// The whole truth, now. A chain whose task does not answer is left out: nobody knows what it does. So is one that nobody can
-/// reach.
-async fn report(running: &Running) -> Report {
+/// What chains said when they were asked last. Of many, few have news: only those are asked.
+struct Said {
+    chains: BTreeMap<ChainId, ChainReport>,
+    /// When all of them are asked, whether or not they have news.
+    all_at: Instant,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self {
+            chains: BTreeMap::new(),
+            all_at: Instant::now(),
+        }
+    }
+}
+
+impl Said {
+    /// Asks those that have news. One whose task does not answer is left out until it does: nobody knows what it does.
+    async fn hear(&mut self, running: &Running, now: Instant) {
+        let news = running.news().take();
+        let all = running.controls();
+        let there: BTreeSet<&ChainId> = all.iter().map(|control| &control.handle.id).collect();
+        self.chains.retain(|id, _| there.contains(id));
+        let everybody = now >= self.all_at;
+        if everybody {
+            self.all_at = now + AT_LEAST_EVERY;
+        }
+        let asked = all.iter().filter(|control| {
+            let id = &control.handle.id;
+            everybody || news.contains(id) || !self.chains.contains_key(id)
+        });
+        let asked = asked.cloned().collect();
+        for (control, said) in reports_of(asked).await {
+            let id = &control.handle.id;
+            match said {
+                Some(said) => self.chains.insert(id.clone(), chain(said)),
+                None => self.chains.remove(id),
+            };
+        }
+    }
+}
+
+/// The whole truth, now. A chain that nobody can reach is left out.
+async fn report(running: &Running, said: &Said) -> Report {
     let phase = running.life().phase();
     let totals = running.workers().counters();
-    let sessions: BTreeMap<&ChainId, u64> = totals
-        .chains
-        .iter()
-        .map(|(id, chain)| (id, chain.active))
-        .collect();
     let standing = running.standing();
     // no client reaches a chain whose listener could not be bound, whatever it knows of its backends
     let not_running = standing.not_running();
     let runs = |id: &ChainId| !not_running.contains_key(&ResourceId::Chain(id.clone()));
     let asked = running.workers().guests();
     let mut guests = timeout(ANSWER_WITHIN, asked).await.unwrap_or_default();
-    let mut chains: Vec<ChainReport> = Vec::new();
     let talks = running.hood().borrow().topology.is_some();
-    for (_, report) in running.reports().await {
-        let Some(report) = report.filter(|report| runs(&report.config.id)) else {
-            continue;
-        };
-        let mut told = chain(&report, &sessions);
-        if talks {
-            told.standing = Some(report.standing);
-            told.redirect = report.redirect;
-            told.returns_at = report.returns_at;
+    let chains = said.chains.values().filter(|chain| runs(&chain.id)).map(|said| {
+        let mut told = said.clone();
+        if !talks {
+            told.standing = None;
+            told.redirect = None;
+            told.returns_at = None;
         }
         if let Some(counts) = totals.chains.get(&told.id) {
+            told.sessions = counts.active;
             told.guests = counts.guests;
         }
         let homes = guests.remove(&told.id).unwrap_or_default();
@@ -81,9 +121,9 @@ async fn report(running: &Running) -> Report {
             .into_iter()
             .filter_map(|(home, guests)| Some(GuestsReport { home: home?, guests }));
         told.guests_of = homes.collect();
-        chains.push(told);
-    }
-    chains.sort_by(|a, b| a.id.cmp(&b.id));
+        told
+    });
+    let chains = chains.collect();
     let mut listen_errors: Vec<String> = standing
         .applied
         .listen_errors
@@ -94,7 +134,7 @@ async fn report(running: &Running) -> Report {
     Report {
         ready: phase == Phase::Serving,
         draining: matches!(phase, Phase::Draining { .. } | Phase::Drained),
-        sessions: sessions.values().sum(),
+        sessions: totals.chains.values().map(|chain| chain.active).sum(),
         listen_errors,
         chains,
         peers: peers(running),
@@ -113,7 +153,8 @@ fn peers(running: &Running) -> PeersReport {
     peers
 }
 
-fn chain(report: &state::ChainReport, sessions: &BTreeMap<&ChainId, u64>) -> ChainReport {
+/// As the chain itself knows it: who is connected, only workers know.
+fn chain(report: state::ChainReport) -> ChainReport {
     let config = &report.config;
     let (endpoints, serving) = endpoints(&report.endpoints);
     let active = &report.active;
@@ -134,7 +175,7 @@ fn chain(report: &state::ChainReport, sessions: &BTreeMap<&ChainId, u64>) -> Cha
                 since: active.since,
             }),
         suspended: config.suspend,
-        sessions: sessions.get(&config.id).copied().unwrap_or_default(),
+        sessions: 0,
         endpoints,
         endpoints_total: report.endpoints.len() as u32,
         endpoints_serving: serving,
@@ -154,11 +195,11 @@ fn chain(report: &state::ChainReport, sessions: &BTreeMap<&ChainId, u64>) -> Cha
                 reason: transition.reason.clone(),
             })
             .collect(),
-        standing: None,
-        redirect: None,
+        standing: Some(report.standing),
+        redirect: report.redirect,
         guests: 0,
         guests_of: Vec::new(),
-        returns_at: None,
+        returns_at: report.returns_at,
     }
 }
 

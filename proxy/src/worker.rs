@@ -23,7 +23,7 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
 use crate::access_log::AccessLog;
 use crate::clock::unix_ms;
-use crate::counters::{Book, Totals};
+use crate::counters::{Book, Occupancy, Totals};
 use crate::endpoint::EndpointId;
 use crate::followers::Followers;
 use crate::listener::gate::Gate;
@@ -319,6 +319,11 @@ impl Workers {
         let mut totals = self.book().totals();
         totals.log_lines_dropped = self.shared.access_log.as_ref().map_or(0, AccessLog::dropped);
         totals
+    }
+
+    /// Who is connected now. Much cheaper than [`Workers::counters`].
+    pub fn occupancy(&self) -> Occupancy {
+        self.book().occupancy()
     }
 
     /// Closes every listening socket, after serving what its accept queue holds.

@@ -154,13 +154,9 @@ impl Program {
         kib.unwrap_or_default() * 1024
     }
 
-    /// Processor time used so far, by all threads, to 1/100 s (`utime` and
-    /// `stime` of proc(5), in ticks of `USER_HZ`, which is 100 on Linux).
+    /// As [`cpu`], of this program.
     pub fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
-        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let fields = after_name.split_whitespace().skip(11).take(2);
-        Duration::from_millis(10 * fields.flat_map(str::parse::<u64>).sum::<u64>())
+        cpu(self.pid())
     }
 
     /// Sends a signal.
@@ -239,6 +235,15 @@ fn ip(hex: &str) -> Option<IpAddr> {
     <[u8; 16]>::try_from(bytes.as_slice())
         .ok()
         .map(|v6| Ipv6Addr::from(v6).into())
+}
+
+/// Processor time that a process has used so far, by all threads, to 1/100 s (`utime` and `stime` of proc(5), in ticks of
+/// `USER_HZ`, which is 100 on Linux). A process that is gone has used none.
+pub fn cpu(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let fields = after_name.split_whitespace().skip(11).take(2);
+    Duration::from_millis(10 * fields.flat_map(str::parse::<u64>).sum::<u64>())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod told;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use switchyard_snapshot::{ChainId, Gossip as Settings, PeerPool, PoolId, Snapshot};
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use self::told::Told;
 use super::Running;
 use super::remotes::Alive;
+use crate::counters::Occupancy;
 use crate::drain::Phase;
 use crate::gossip::{ChainSaid, Gossip, GossipConfig, Load, Neighbours, PeerId, Said};
 use crate::redirect::Topology;
@@ -49,29 +50,45 @@ pub struct Hood {
 /// What chains say of themselves, for whoever tells others.
 #[derive(Debug, Default)]
 pub struct SaidBoard {
-    said: Mutex<BTreeMap<ChainId, ChainSaid>>,
+    said: Mutex<Words>,
     changed: Notify,
+}
+
+/// What is on the board.
+#[derive(Clone, Debug, Default)]
+struct Words {
+    /// Counts changes.
+    version: u64,
+    chains: BTreeMap<ChainId, ChainSaid>,
 }
 
 impl SaidBoard {
     /// A chain says this now.
     pub fn say(&self, chain: &ChainId, said: ChainSaid) {
-        let mut all = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(chain.clone(), said);
-        drop(all);
-        self.changed.notify_one();
+        self.change(|chains| drop(chains.insert(chain.clone(), said)));
     }
 
     /// A chain is gone.
     pub fn forget(&self, chain: &ChainId) {
-        let mut all = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        all.remove(chain);
-        drop(all);
+        self.change(|chains| drop(chains.remove(chain)));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<ChainId, ChainSaid>)) {
+        let mut words = self.words();
+        change(&mut words.chains);
+        words.version += 1;
+        drop(words);
         self.changed.notify_one();
     }
 
-    fn all(&self) -> BTreeMap<ChainId, ChainSaid> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What is on it, unless it is as in this version.
+    fn newer_than(&self, version: u64) -> Option<Words> {
+        let words = self.words();
+        (words.version != version).then(|| words.clone())
+    }
+
+    fn words(&self) -> MutexGuard<'_, Words> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,6 +110,26 @@ struct Talk {
     settings: Settings,
     pools: Vec<PeerPool>,
     topology: Arc<Topology>,
+    /// What it was told to say last, and of which version of the board.
+    said: Said,
+    version: u64,
+}
+
+impl Talk {
+    /// Says what is new, if anything is: this is asked twice a second, of hundreds of chains.
+    fn say(&mut self, leaving: bool, load: Load, board: &SaidBoard) {
+        let words = board.newer_than(self.version);
+        if words.is_none() && (self.said.leaving, self.said.load) == (leaving, load) {
+            return;
+        }
+        if let Some(Words { version, chains }) = words {
+            self.version = version;
+            self.said.chains = chains;
+        }
+        self.said.leaving = leaving;
+        self.said.load = load;
+        self.gossip.say(self.said.clone());
+    }
 }
 
 /// Keeps gossip as the newest snapshot says, and everybody informed; until it is cancelled.
@@ -116,12 +153,9 @@ pub(super) async fn keep(running: Arc<Running>, place: Place, tasks: Tasks, ende
                 *phase.borrow_and_update(),
                 Phase::Draining { .. } | Phase::Drained
             );
-            if let Some(talk) = &talk {
-                talk.gossip.say(Said {
-                    leaving: own.leaving,
-                    load: load(&running, snapshot.as_deref()),
-                    chains: running.board().all(),
-                });
+            if let Some(talk) = &mut talk {
+                let load = load(&running, snapshot.as_deref());
+                talk.say(own.leaving, load, running.board());
             }
             let wanted = snapshot.as_ref().is_some_and(|s| s.pool.gossip.is_some());
             let unbound = wanted && talk.is_none();
@@ -235,6 +269,8 @@ fn start(
                     pools: snapshot.peers.clone(),
                     second_hand: false,
                 }),
+                said: Said::default(),
+                version: 0,
                 gossip,
             })
         }
@@ -256,9 +292,7 @@ fn seeds(settings: &Settings, pools: &[PeerPool]) -> Vec<String> {
 
 /// How much this proxy has, and how much more it takes.
 fn load(running: &Running, snapshot: Option<&Snapshot>) -> Load {
-    let totals = running.workers().counters();
-    let sessions: u64 = totals.chains.values().map(|chain| chain.active).sum();
-    let guests: u64 = totals.chains.values().map(|chain| chain.guests).sum();
+    let Occupancy { sessions, guests } = running.workers().occupancy();
     let listeners = || snapshot.into_iter().flat_map(|snapshot| &snapshot.listeners);
     let most: u64 = listeners()
         .map(|listener| u64::from(listener.max_connections))

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use switchyard_snapshot::{Chain, ChainId, ResourceId, Snapshot};
-use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
+use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use super::pulse::Pulse;
 use super::remotes::Alive;
@@ -18,6 +18,7 @@ use crate::clock::Now;
 use crate::drain::{Life, Phase};
 use crate::gossip::GossipCounters;
 use crate::monitor::prober::ProbeCounters;
+use crate::report::News;
 use crate::resolve::Resolver;
 use crate::route::Routing;
 use crate::state_dir::StateDir;
@@ -226,8 +227,8 @@ impl Running {
         &self.around.said
     }
 
-    /// Notified when a chain has something new to report.
-    pub(crate) fn news(&self) -> &Notify {
+    /// Which chains have something new to report.
+    pub(crate) fn news(&self) -> &News {
         &self.around.news
     }
 
@@ -264,11 +265,7 @@ impl Running {
 
     /// What every chain believes, in order; none for a chain that does not answer.
     pub(crate) async fn reports(&self) -> Vec<(Arc<ChainControl>, Option<ChainReport>)> {
-        let asked = self.controls().into_iter().map(|control| async move {
-            let report = control.report().await;
-            (control, report)
-        });
-        join_all(asked).await
+        reports_of(self.controls()).await
     }
 
     /// What chains must learn before they can serve as they should.
@@ -515,4 +512,15 @@ impl Running {
     pub(crate) fn uptime(&self) -> Duration {
         Instant::now().duration_since(self.started.mono)
     }
+}
+
+/// What each of these chains believes, in their order; none for one that does not answer.
+pub(crate) async fn reports_of(
+    chains: Vec<Arc<ChainControl>>,
+) -> Vec<(Arc<ChainControl>, Option<ChainReport>)> {
+    let asked = chains.into_iter().map(|control| async move {
+        let report = control.report().await;
+        (control, report)
+    });
+    join_all(asked).await
 }

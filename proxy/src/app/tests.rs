@@ -13,6 +13,7 @@ use crate::testing::dns::{DnsServer, Mood};
 use crate::testing::eventually;
 use crate::testing::rig::{self, ask, client, free_port, rest, within};
 
+mod reports;
 mod tls;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use switchyard_snapshot::{Chain, Target as BackendTarget};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,7 @@ use crate::endpoint::{Endpoint, EndpointId};
 use crate::gossip::ChainSaid;
 use crate::monitor::Target;
 use crate::monitor::prober::{Probed, Probers};
+use crate::report::News;
 use crate::resolve::{Clamp, Question};
 use crate::session::end::CloseReason;
 use crate::state_dir::Kept;
@@ -84,7 +85,7 @@ struct ChainTask {
     kept: watch::Sender<Kept>,
     transitions: Arc<TransitionCounters>,
     waiting: watch::Sender<Option<String>>,
-    news: Arc<Notify>,
+    news: Arc<News>,
     /// What others were told last that there is news of.
     outline: Option<Outline>,
     board: Arc<SaidBoard>,
@@ -288,7 +289,7 @@ impl ChainTask {
         let outline = self.state.outline();
         if self.outline.as_ref() != Some(&outline) {
             self.outline = Some(outline);
-            self.news.notify_one();
+            self.news.tell(&self.chain.id);
         }
         self.farewell.set(self.state.giving_back(now.mono), now.mono);
         let said = self.state.said();

@@ -3,6 +3,7 @@
 //! machine of a lab stands here alone.
 
 use std::process::Command;
+use std::time::Duration;
 
 use super::{ControlPlane, ISSUER, START, User, free_ports, programs, stale};
 use crate::process::Program;
@@ -97,6 +98,21 @@ impl ControlPlane {
     }
 
     /// A program of the control plane, where the control plane is.
+    /// Processor time that each running part has used so far.
+    pub fn cpu(&self) -> Vec<(&'static str, Duration)> {
+        let parts = self.parts();
+        let all = [
+            ("kube-scheduler", &parts.scheduler),
+            ("kube-controller-manager", &parts.controllers),
+            ("kube-apiserver", &parts.server),
+            ("etcd", &parts.etcd),
+        ];
+        let used = all
+            .into_iter()
+            .filter_map(|(name, part)| Some((name, part.as_ref()?.cpu())));
+        used.collect()
+    }
+
     pub(super) fn command(&self, program: &str) -> Command {
         let file = programs::find(program);
         match &self.inside {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use switchyard_snapshot::Chain;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::giving_back::Farewell;
@@ -20,6 +20,7 @@ use crate::chain::handle::ChainHandle;
 use crate::chain::state::{Bearings, ChainReport, ChainState};
 use crate::clock::Now;
 use crate::monitor::prober::{ProbeCounters, Probers};
+use crate::report::News;
 use crate::resolve::Resolver;
 use crate::state_dir::{Kept, StateDir};
 use crate::tasks::Tasks;
@@ -41,7 +42,7 @@ pub struct Surroundings {
     /// Counts probes.
     pub probes: Arc<ProbeCounters>,
     /// Told whenever a chain has something new to report.
-    pub news: Arc<Notify>,
+    pub news: Arc<News>,
     /// Where this proxy stands among others. Changes with news alone.
     pub hood: watch::Receiver<Hood>,
     /// Others were heard, whether or not there was news.

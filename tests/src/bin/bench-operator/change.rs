@@ -1,5 +1,6 @@
 //! From the API server's answer to in effect. In: proxies that are connected. Out: the time from the moment in which the
-//! answer to a changed chain was read to the moment in which each proxy of its pool had it in effect.
+//! answer to a changed chain was read to the moment in which each proxy of its pool had it in effect; of that, how long the
+//! API server took until a watch saw the change; and who had the processors meanwhile.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -14,8 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::fleet::{Fleet, GIVE_UP};
+use crate::fleet::GIVE_UP;
 use crate::ground::{Sizes, chain_name};
+use crate::processors::Processors;
 use crate::report::Report;
 use crate::rollup::Scene;
 
@@ -51,9 +53,9 @@ pub fn measure(scene: &Scene, sizes: Sizes, load: Load, report: &mut Report) {
     let (plane, fleet) = (&scene.ground.plane, &scene.fleet);
     fleet.forget();
     let api = scene.ground.all::<ProxyChain>();
-    let cpu = scene.operator.cpu();
     let (audit, mark) = (plane.audit(), plane.audit().mark());
     let began = Instant::now();
+    let processors = Processors::now(scene);
     // The timed ones are of the first half of all chains, the others of the second: every pool has of both.
     let half = sizes.chains / 2;
     let done = CancellationToken::new();
@@ -66,22 +68,18 @@ pub fn measure(scene: &Scene, sizes: Sizes, load: Load, report: &mut Report) {
     let changed = plane.block_on(change_each(&api, half, load.changes));
     done.cancel();
     let others = plane.block_on(others).expect("the others are changed");
-    let busy = scene.operator.cpu().saturating_sub(cpu).as_secs_f64() / began.elapsed().as_secs_f64();
-    report.spread(
-        &case,
-        lateness(fleet, &changed.done, sizes.members()),
-        Some(BOUND),
-    );
+    let used = Processors::now(scene).since(&processors);
+    let late = lateness(scene, &changed.done, sizes.members());
+    report.spread(&case, all_pairs(&late), Some(BOUND));
+    let watched = late.iter().map(|late| late.watch).collect();
+    report.spread(&format!("{case}: seen by a watch"), watched, None);
+    print_latest(&late, began);
     if !others.done.is_empty() {
         report.count(&case, "others changed", others.done.len());
-        let case = format!("{case}: those");
-        report.spread(&case, lateness(fleet, &others.done, sizes.members()), None);
+        let late = lateness(scene, &others.done, sizes.members());
+        report.spread(&format!("{case}: those"), all_pairs(&late), None);
     }
-    report.count(
-        &case,
-        "operator, percent of one processor",
-        (busy * 100.0) as usize,
-    );
+    used.tell(&case, report);
     let (status, other) = writes(&audit.writes(&scene.ground.operator_user(), mark));
     report.count(&case, "status writes of the operator", status);
     report.count(&case, "other writes of the operator", other);
@@ -171,21 +169,73 @@ async fn change(api: &Api<ProxyChain>, chain: usize) -> Result<Changed, kube::Er
     })
 }
 
-/// A proxy that was there before the answer had been read was there at once.
-fn lateness(fleet: &Fleet, changed: &[Changed], members: usize) -> Vec<Duration> {
-    let mut all = Vec::with_capacity(changed.len() * members);
+/// How late a change was.
+struct Late {
+    changed: Changed,
+    /// On each proxy of its pool, the latest last.
+    proxies: Vec<Duration>,
+    /// Seen by a watch that this process has.
+    watch: Duration,
+}
+
+/// What was there before the answer had been read was there at once.
+fn lateness(scene: &Scene, changed: &[Changed], members: usize) -> Vec<Late> {
+    let mut all = Vec::with_capacity(changed.len());
     for changed in changed {
         let Changed {
             chain,
             generation,
             answered,
         } = *changed;
+        let since = |at: Instant| at.saturating_duration_since(answered);
         let what = format!("generation {generation} of {} runs everywhere", chain_name(chain));
-        let ran = eventually(&what, GIVE_UP, || {
-            let ran = fleet.in_effect(chain, generation, members);
-            ran.ok_or_else(|| "not on all proxies".to_owned())
+        let (mut proxies, watch) = eventually(&what, GIVE_UP, || {
+            let ran = scene.fleet.in_effect(chain, generation, members);
+            let ran = ran.ok_or_else(|| "not on all proxies".to_owned())?;
+            let seen = scene.statuses.seen(chain, generation);
+            let seen = seen.ok_or_else(|| "not in a watch".to_owned())?;
+            let proxies: Vec<Duration> = ran.into_iter().map(since).collect();
+            Ok((proxies, since(seen)))
         });
-        all.extend(ran.into_iter().map(|at| at.saturating_duration_since(answered)));
+        proxies.sort_unstable();
+        all.push(Late {
+            changed: *changed,
+            proxies,
+            watch,
+        });
     }
     all
+}
+
+fn all_pairs(late: &[Late]) -> Vec<Duration> {
+    late.iter()
+        .flat_map(|late| late.proxies.iter().copied())
+        .collect()
+}
+
+/// So many of the latest are told one by one.
+const LATEST: usize = 10;
+
+/// What was beyond the bound: whether it was one proxy or all of them, and whether the API server was late already.
+fn print_latest(late: &[Late], began: Instant) {
+    let last = |late: &Late| late.proxies.last().copied().unwrap_or_default();
+    let mut beyond: Vec<&Late> = late.iter().filter(|late| last(late) > BOUND).collect();
+    println!(
+        "{} of {} changes were beyond {BOUND:?} somewhere",
+        beyond.len(),
+        late.len()
+    );
+    beyond.sort_unstable_by_key(|late| std::cmp::Reverse(last(late)));
+    for late in beyond.iter().take(LATEST) {
+        let proxies = late.proxies.iter().filter(|time| **time > BOUND).count();
+        let first = late.proxies.first().copied().unwrap_or_default();
+        println!(
+            "  {:10} answered at {:8.3?}: {first:.1?} to {:.1?}, {proxies} of {} proxies beyond; a watch saw it after {:.1?}",
+            chain_name(late.changed.chain),
+            late.changed.answered - began,
+            last(late),
+            late.proxies.len(),
+            late.watch,
+        );
+    }
 }

@@ -12,6 +12,7 @@ mod change;
 mod cold;
 mod fleet;
 mod ground;
+mod processors;
 mod report;
 mod rollup;
 mod statuses;
@@ -63,6 +64,8 @@ struct Options {
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Case {
+    /// What all of it costs while nothing changes
+    Idle,
     /// From the API server's answer to in effect on every proxy
     Change,
     /// From what proxies report to every status
@@ -96,7 +99,8 @@ impl Options {
 fn main() -> ExitCode {
     let options = Options::parse();
     let mut report = Report::begin();
-    if options.wants(Case::Change) || options.wants(Case::Rollup) {
+    let connected_cases = [Case::Idle, Case::Change, Case::Rollup];
+    if connected_cases.into_iter().any(|case| options.wants(case)) {
         connected(&options, &mut report);
     }
     if options.wants(Case::Cold) {
@@ -123,6 +127,9 @@ fn connected(options: &Options, report: &mut Report) {
         chains: options.chains,
     };
     let mut scene = rollup::Scene::set(sizes);
+    if options.wants(Case::Idle) {
+        processors::measure_idle(&scene, report);
+    }
     if options.wants(Case::Change) {
         for others in [0, options.others] {
             let load = Load {

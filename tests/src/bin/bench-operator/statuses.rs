@@ -1,4 +1,5 @@
-//! What the chains' statuses say. In: a watch, as anybody may have one. Out: when the last of them said what was awaited.
+//! What the chains' statuses say. In: a watch, as anybody may have one. Out: when the last of them said what was awaited, and
+//! when a chain's generation was seen.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use switchyard_crds::{ProxyChain, ProxyChainStatus};
 use switchyard_tests::eventually::eventually;
 
-use crate::ground::Ground;
+use crate::ground::{Ground, chain_number};
 
 /// What the watch has seen.
 #[derive(Clone, Default)]
@@ -20,6 +21,8 @@ pub struct Statuses(Arc<Mutex<Known>>);
 struct Known {
     /// The newest status of every chain, and when it was seen.
     chains: HashMap<String, (ProxyChainStatus, Instant)>,
+    /// By chain: its generations, and when each was seen first, in order.
+    generations: HashMap<usize, Vec<(i64, Instant)>>,
     /// Why the watch was interrupted last.
     interrupted: Option<String>,
 }
@@ -44,13 +47,18 @@ impl Statuses {
                         continue;
                     }
                 };
-                let name = chain.name_any();
-                if let Some(status) = chain.status {
-                    known.known().chains.insert(name, (status, at));
-                }
+                known.known().note(chain, at);
             }
         });
         statuses
+    }
+
+    /// When this generation of a chain was seen, or a newer one; none: not yet.
+    pub fn seen(&self, chain: usize, generation: i64) -> Option<Instant> {
+        let known = self.known();
+        let generations = known.generations.get(&chain)?;
+        let seen = generations.iter().find(|(seen, _)| *seen >= generation);
+        seen.map(|(_, at)| *at)
     }
 
     /// Awaits that `count` statuses say so; when the last of them began to.
@@ -80,6 +88,20 @@ impl Statuses {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn note(&mut self, chain: ProxyChain, at: Instant) {
+        let name = chain.name_any();
+        let generations = self.generations.entry(chain_number(&name)).or_default();
+        let generation = chain.metadata.generation.unwrap_or_default();
+        if generations.last().is_none_or(|(newest, _)| *newest < generation) {
+            generations.push((generation, at));
+        }
+        if let Some(status) = chain.status {
+            self.chains.insert(name, (status, at));
+        }
     }
 }
 
