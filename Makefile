@@ -63,7 +63,7 @@ test-net: net-tools quick ## network namespaces, real DNS servers, real backends
 
 quick:
 	$(CARGO) build $(WHOLE) --bin switchyard --bin switchyard-operator --bin switchyard-proxy --bin test-backend \
-	  --bin test-client --bin test-pause --bin test-cluster --bin bench-operator --test net --test api --test cluster
+	  --bin test-client --bin test-pause --bin test-cluster --test net --test api --test cluster
 
 test-api: tools quick ## real API server
 	SWITCHYARD_OPERATOR_BIN=$(abspath $(TARGET))/quick/switchyard-operator \
@@ -114,9 +114,10 @@ bench: build ## side by side with HAProxy, nginx and Envoy; then the operator
 	SWITCHYARD_BIN=$(abspath $(TARGET))/release/switchyard bench/run.sh
 	$(MAKE) bench-operator
 
-bench-operator: tools quick ## how fast the operator is, beside a real API server (about ten minutes)
+bench-operator: tools ## how fast the operator is, beside a real API server (about ten minutes)
 	$(CARGO) build --release -p switchyard-operator
-	SWITCHYARD_OPERATOR_BIN=$(abspath $(TARGET))/release/switchyard-operator $(TARGET)/quick/bench-operator
+	$(CARGO) build --profile measured -p switchyard-tests --bin bench-operator
+	SWITCHYARD_OPERATOR_BIN=$(abspath $(TARGET))/release/switchyard-operator $(TARGET)/measured/bench-operator
 
 fuzz: ## a short run of every fuzz target (FUZZ_SECONDS each, with coverage; see fuzz/README.md)
 	CARGO="$(CARGO)" FUZZ_TARGET_DIR=$(abspath $(TARGET))/fuzz fuzz/run.sh

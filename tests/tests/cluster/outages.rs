@@ -9,7 +9,7 @@ use switchyard_tests::lab::Lab;
 use switchyard_tests::suite::Suite;
 
 use crate::edge::Edge;
-use crate::world::{RELEASE, SOON, World, alone};
+use crate::world::{SOON, World, alone};
 
 /// How long each is gone.
 const OUTAGE: Duration = Duration::from_secs(20);
@@ -28,21 +28,8 @@ fn gone(lab: &Lab, world: &World) {
     world.await_cleared();
     let mut edge = Edge::apply(world.space("outage"), 21, "  replicas: 2");
     let cluster = world.with_operator();
-    let operator = "deployment/switchyard-operator";
     let clients = edge.clients(40);
-    cluster
-        .plane()
-        .kubectl(&["-n", RELEASE, "scale", operator, "--replicas=0"]);
-    cluster.plane().kubectl(&[
-        "-n",
-        RELEASE,
-        "wait",
-        "--for=delete",
-        "pod",
-        "-l",
-        "app.kubernetes.io/name=switchyard-operator",
-        "--timeout=60s",
-    ]);
+    world.stop_operators();
     lab.say(format!("the operator is gone after {:.1?}", lab.age()));
     cluster.plane().stop();
     lab.say(format!("the API server is gone after {:.1?}", lab.age()));
@@ -56,9 +43,7 @@ fn gone(lab: &Lab, world: &World) {
     edge.servers.line[1].revive();
     edge.servers.web[1].revive();
     cluster.plane().start_again();
-    cluster
-        .plane()
-        .kubectl(&["-n", RELEASE, "scale", operator, "--replicas=2"]);
+    world.start_operators();
     cluster.await_nodes();
     let (seen, sessions) = clients.stop(lab);
     seen.must_all_be_served_but_who_was_there(before, after);

@@ -8,7 +8,7 @@ use switchyard_tests::eventually::eventually;
 use switchyard_tests::lab::Lab;
 use switchyard_tests::suite::Suite;
 
-use crate::world::{RELEASE, SOON, World, alone, beside};
+use crate::world::{SOON, World, alone, beside};
 
 pub fn add(suite: &mut Suite, world: &Arc<World>) {
     beside(
@@ -125,32 +125,14 @@ fn without(lab: &Lab, world: &World) {
             .replace("STANDBY", "10.77.0.52"),
     );
     space.wait("proxypool/side", "Accepted", SOON);
-    let operator = "deployment/switchyard-operator";
-    cluster
-        .plane()
-        .kubectl(&["-n", RELEASE, "scale", operator, "--replicas=0"]);
-    let selector = "app.kubernetes.io/name=switchyard-operator";
-    cluster.plane().kubectl(&[
-        "-n",
-        RELEASE,
-        "wait",
-        "--for=delete",
-        "pod",
-        "-l",
-        selector,
-        "--timeout=60s",
-    ]);
+    world.stop_operators();
     // It goes its own way: nobody has told it of a proxy.
     let server = Backend::start(&cluster.outside("db-3", 53), 1650, Mode::ClientFirst);
     apply_job(&space, "alone", &server.address().to_string(), 5, 0);
     space.wait("job/alone", "complete", SOON);
     let told = space.kubectl(&["logs", "job/alone"]);
     lab.say(told.clone());
-    cluster
-        .plane()
-        .kubectl(&["-n", RELEASE, "scale", operator, "--replicas=2"]);
-    cluster
-        .plane()
-        .kubectl(&["-n", RELEASE, "rollout", "status", operator, "--timeout=120s"]);
+    world.start_operators();
+    world.await_operators();
     assert!(told.contains("total 5 served db-3"), "{told}");
 }

@@ -14,6 +14,10 @@ use switchyard_tests::suite::Suite;
 pub const SOON: Duration = Duration::from_mins(1);
 /// The operator's namespace, and the release's name.
 pub const RELEASE: &str = "switchyard";
+/// The operator's pods.
+const OPERATORS: &str = "app.kubernetes.io/name=switchyard-operator";
+/// What makes them.
+const DEPLOYMENT: &str = "deployment/switchyard-operator";
 
 /// What trials share.
 #[derive(Default)]
@@ -37,17 +41,35 @@ impl World {
 
     /// The names of the operator's pods, those that end included.
     pub fn operators(&self) -> Vec<String> {
-        let pods = self.cluster().plane().kubectl(&[
-            "-n",
-            RELEASE,
-            "get",
-            "pods",
-            "-l",
-            "app.kubernetes.io/name=switchyard-operator",
-            "-o",
-            "name",
-        ]);
+        let pods = self.kubectl(&["get", "pods", "-l", OPERATORS, "-o", "name"]);
         pods.lines().map(str::to_owned).collect()
+    }
+
+    /// Ends every operator; returns once their pods are gone.
+    pub fn stop_operators(&self) {
+        self.scale_operators("--replicas=0");
+        let gone = ["wait", "--for=delete", "pod", "-l", OPERATORS, "--timeout=60s"];
+        self.kubectl(&gone);
+    }
+
+    /// Has them started again.
+    pub fn start_operators(&self) {
+        self.scale_operators("--replicas=2");
+    }
+
+    /// Awaits that they are there again.
+    pub fn await_operators(&self) {
+        self.kubectl(&["rollout", "status", DEPLOYMENT, "--timeout=120s"]);
+    }
+
+    fn scale_operators(&self, replicas: &str) {
+        self.kubectl(&["scale", DEPLOYMENT, replicas]);
+    }
+
+    /// In the operator's namespace.
+    fn kubectl(&self, arguments: &[&str]) -> String {
+        let arguments = [&["-n", RELEASE], arguments].concat();
+        self.with_operator().plane().kubectl(&arguments)
     }
 
     /// Awaits that the namespaces of the trials that have ended are gone, with all that was in them.
