@@ -10,13 +10,13 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use switchyard_crds::ProxyChain;
 use switchyard_tests::apiserver::Entry;
-use switchyard_tests::eventually::eventually;
+use switchyard_tests::eventually::{eventually, let_pass};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::GIVE_UP;
-use crate::ground::{Sizes, chain_name};
+use crate::ground::{Ground, Sizes, chain_name};
 use crate::processors::Processors;
 use crate::report::Report;
 use crate::rollup::Scene;
@@ -26,6 +26,43 @@ const BOUND: Duration = Duration::from_millis(50);
 
 /// Between two changes that are timed.
 const EVERY: Duration = Duration::from_millis(100);
+
+/// How long chains change where nobody heeds it.
+const ALONE: Duration = Duration::from_secs(20);
+
+/// What the API server takes for so many changes each second while nobody else is there: what is left is for everybody else.
+pub fn measure_alone(sizes: Sizes, each_second: u32, report: &mut Report) {
+    let ground = Ground::new();
+    // nobody probes it: no proxy runs
+    ground.populate(sizes, "127.0.0.1:9".parse().expect("an address"));
+    let before = ground.plane.cpu();
+    let began = Instant::now();
+    let done = CancellationToken::new();
+    let changing = ground.plane.spawn(change_others(
+        ground.all::<ProxyChain>(),
+        0..sizes.chains,
+        each_second,
+        done.clone(),
+    ));
+    let_pass(ALONE);
+    done.cancel();
+    let changes = ground.plane.block_on(changing).expect("they are changed");
+    let time = began.elapsed().as_secs_f64();
+    let case = format!("{each_second} changes each second, alone");
+    report.count(&case, "changed", changes.done.len());
+    report.count(&case, "left out: too many unanswered", changes.left_out);
+    for ((name, now), (_, then)) in ground.plane.cpu().into_iter().zip(before) {
+        let percent = (now.saturating_sub(then)).as_secs_f64() / time * 100.0;
+        report.count(
+            &case,
+            &format!("{name}, percent of one processor"),
+            percent as usize,
+        );
+    }
+}
+
+/// Changes of others that have no answer yet, at most.
+const UNDER_WAY: usize = 8;
 
 /// What happens.
 #[derive(Clone, Copy, Debug)]
@@ -129,8 +166,9 @@ async fn change_each(api: &Api<ProxyChain>, chains: usize, changes: usize) -> Ch
     changed
 }
 
-/// Open loop, within reason: a slow answer delays nothing, but as many as a second brings are under way at most. An API
-/// server that cannot keep up would never recover: changes of one chain that wait for each other are conflicts.
+/// Open loop, within reason: a slow answer delays nothing until [`UNDER_WAY`] are waited for. An API server that is asked for
+/// more than it can do falls behind with its own watches, decides by what it has seen there, finds that it is not so, and
+/// begins anew: it would never recover, and nothing but that would be measured.
 async fn change_others(
     api: Api<ProxyChain>,
     chains: std::ops::Range<usize>,
@@ -149,7 +187,7 @@ async fn change_others(
         while let Some(changed) = under_way.try_join_next() {
             all.add(changed.expect("it does not panic"));
         }
-        if under_way.len() >= each_second as usize {
+        if under_way.len() >= UNDER_WAY {
             all.left_out += 1;
             continue;
         }

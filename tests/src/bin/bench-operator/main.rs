@@ -64,6 +64,8 @@ struct Options {
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Case {
+    /// What the API server takes for changes while nobody else is there
+    Alone,
     /// What all of it costs while nothing changes
     Idle,
     /// From the API server's answer to in effect on every proxy
@@ -99,6 +101,14 @@ impl Options {
 fn main() -> ExitCode {
     let options = Options::parse();
     let mut report = Report::begin();
+    if options.wants(Case::Alone) {
+        let sizes = Sizes {
+            pools: options.pools,
+            proxies: options.proxies,
+            chains: options.chains,
+        };
+        change::measure_alone(sizes, options.others, &mut report);
+    }
     let connected_cases = [Case::Idle, Case::Change, Case::Rollup];
     if connected_cases.into_iter().any(|case| options.wants(case)) {
         connected(&options, &mut report);
