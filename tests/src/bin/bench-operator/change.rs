@@ -130,7 +130,7 @@ pub fn measure(scene: &Scene, sizes: Sizes, load: Load, report: &mut Report) {
 }
 
 /// Of statuses, and all others.
-fn writes(entries: &[Entry]) -> (usize, usize) {
+pub fn writes(entries: &[Entry]) -> (usize, usize) {
     let status = |entry: &&Entry| entry.object_ref.subresource == "status";
     let status = entries.iter().filter(status).count();
     (status, entries.len() - status)

@@ -8,8 +8,10 @@ use switchyard_tests::eventually::eventually;
 use switchyard_tests::process::Program;
 
 use crate::backend::Backend;
+use crate::change::writes;
 use crate::fleet::Fleet;
 use crate::ground::{Ground, PROBES, SOON, Sizes};
+use crate::processors::Processors;
 use crate::report::Report;
 use crate::statuses::{Statuses, programmed, says};
 
@@ -86,8 +88,16 @@ pub fn measure(scene: &mut Scene, sizes: Sizes, report: &mut Report) {
     report.time(case, "the last proxy to the last status", since, Some(BOUND));
 
     let back = scene.backend.turn(&scene.ground.plane, true, members, PROBES * 3);
+    let before = Processors::now(scene);
+    let (audit, mark) = (scene.ground.plane.audit(), scene.ground.plane.audit().mark());
     let told = scene.all_well(sizes);
+    let used = Processors::now(scene).since(&before);
     let case = "roll-up, all backends come back";
     let since = told.saturating_duration_since(back);
     report.time(case, "the last probe to the last status", since, Some(BOUND));
+    // what there is to do then, and who is in whose way
+    let (status, other) = writes(&audit.writes(&scene.ground.operator_user(), mark));
+    report.count(case, "status writes since the last probe", status);
+    report.count(case, "other writes since the last probe", other);
+    used.tell(case, report);
 }
