@@ -106,20 +106,24 @@ impl Audit {
         Mark(std::fs::metadata(&self.file).map_or(0, |file| file.len()))
     }
 
-    /// What was answered since then, in order.
+    /// What was answered since then, in order. A line that was being written at that moment is about a request that had been
+    /// answered.
     ///
     /// # Panics
     /// When a whole line is no entry.
     pub fn since(&self, mark: Mark) -> Vec<Entry> {
-        let mut text = String::new();
         let Ok(mut file) = File::open(&self.file) else {
             return Vec::new(); // nothing has been asked yet
         };
-        file.seek(SeekFrom::Start(mark.0)).expect("a file");
-        file.read_to_string(&mut text).expect("a file of text");
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        // with the byte before it, which ends a line or is in the midst of one
+        file.seek(SeekFrom::Start(mark.0.saturating_sub(1)))
+            .expect("a file");
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).expect("a file");
+        let lines = whole_lines(&text, mark.0 == 0);
+        let lines = std::str::from_utf8(lines).expect("a file of text").lines();
         let entry = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("audit log: {e}: {line}"));
-        whole.lines().map(entry).collect()
+        lines.map(entry).collect()
     }
 
     /// Writes of this user since then. Leases are left out: whoever leads
@@ -141,5 +145,40 @@ impl Audit {
     pub fn forbidden(&self, user: &str, since: Mark) -> Vec<Entry> {
         let wanted = |entry: &Entry| entry.user.username == user && entry.response_status.code == 403;
         self.since(since).into_iter().filter(wanted).collect()
+    }
+}
+
+/// Those that begin and end in `text`. Its first byte is of the line before, unless it is `all` that there is.
+fn whole_lines(text: &[u8], all: bool) -> &[u8] {
+    let newline = |byte: &u8| *byte == b'\n';
+    let begin = if all {
+        Some(0)
+    } else {
+        text.iter().position(newline).map(|at| at + 1)
+    };
+    let end = text.iter().rposition(newline).map(|at| at + 1);
+    begin
+        .zip(end)
+        .and_then(|(begin, end)| text.get(begin..end))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_being_written_is_none() {
+        for (text, all, lines) in [
+            ("a\nb\n", true, "a\nb\n"),
+            ("\nb\nc\n", false, "b\nc\n"),
+            ("st of a\nb\nc", false, "b\n"),
+            ("st of a\n", false, ""),
+            ("a", true, ""),
+            ("", false, ""),
+        ] {
+            let whole = whole_lines(text.as_bytes(), all);
+            assert_eq!(whole, lines.as_bytes(), "{text:?}");
+        }
     }
 }
