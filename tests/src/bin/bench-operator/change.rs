@@ -35,8 +35,7 @@ pub fn measure_alone(sizes: Sizes, each_second: u32, report: &mut Report) {
     let ground = Ground::new();
     // nobody probes it: no proxy runs
     ground.populate(sizes, "127.0.0.1:9".parse().expect("an address"));
-    let before = ground.plane.cpu();
-    let began = Instant::now();
+    let before = Processors::of_plane(&ground.plane);
     let done = CancellationToken::new();
     let changing = ground.plane.spawn(change_others(
         ground.all::<ProxyChain>(),
@@ -47,18 +46,11 @@ pub fn measure_alone(sizes: Sizes, each_second: u32, report: &mut Report) {
     let_pass(ALONE);
     done.cancel();
     let changes = ground.plane.block_on(changing).expect("they are changed");
-    let time = began.elapsed().as_secs_f64();
+    let used = Processors::of_plane(&ground.plane).since(&before);
     let case = format!("{each_second} changes each second, alone");
     report.count(&case, "changed", changes.done.len());
     report.count(&case, "left out: too many unanswered", changes.left_out);
-    for ((name, now), (_, then)) in ground.plane.cpu().into_iter().zip(before) {
-        let percent = (now.saturating_sub(then)).as_secs_f64() / time * 100.0;
-        report.count(
-            &case,
-            &format!("{name}, percent of one processor"),
-            percent as usize,
-        );
-    }
+    used.tell(&case, report);
 }
 
 /// Changes of others that have no answer yet, at most.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use switchyard_tests::apiserver::ControlPlane;
 use switchyard_tests::eventually::let_pass;
 use switchyard_tests::process;
 
@@ -28,6 +29,15 @@ impl Processors {
             ("proxies and whoever measures", process::cpu(std::process::id())),
         ];
         used.extend(scene.ground.plane.cpu());
+        Self::used(used)
+    }
+
+    /// Until now, of the control plane alone.
+    pub fn of_plane(plane: &ControlPlane) -> Self {
+        Self::used(plane.cpu())
+    }
+
+    fn used(used: Vec<(&'static str, Duration)>) -> Self {
         Self {
             at: Instant::now(),
             used,
