@@ -35,42 +35,36 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 pub(crate) async fn keep(running: &Running, reports: &watch::Sender<Option<Arc<Report>>>) {
     let mut standing = running.changes();
     let mut phase = running.life().watch();
-    let mut said = Said::default();
+    let mut heard = Heard {
+        chains: BTreeMap::new(),
+        all_at: Instant::now(),
+    };
     loop {
         standing.mark_unchanged();
         phase.mark_unchanged();
         let made = Instant::now();
-        said.hear(running, made).await;
-        reports.send_replace(Some(Arc::new(report(running, &said).await)));
+        heard.ask(running, made).await;
+        reports.send_replace(Some(Arc::new(report(running, &heard).await)));
         tokio::select! {
             () = running.news().any() => {}
             _ = standing.changed() => {}
             _ = phase.changed() => {}
-            () = sleep_until(said.all_at) => {}
+            () = sleep_until(heard.all_at) => {}
         }
         sleep_until(made + AT_MOST_EVERY).await;
     }
 }
 
 /// What chains said when they were asked last. Of many, few have news: only those are asked.
-struct Said {
+struct Heard {
     chains: BTreeMap<ChainId, ChainReport>,
     /// When all of them are asked, whether or not they have news.
     all_at: Instant,
 }
 
-impl Default for Said {
-    fn default() -> Self {
-        Self {
-            chains: BTreeMap::new(),
-            all_at: Instant::now(),
-        }
-    }
-}
-
-impl Said {
+impl Heard {
     /// Asks those that have news. One whose task does not answer is left out until it does: nobody knows what it does.
-    async fn hear(&mut self, running: &Running, now: Instant) {
+    async fn ask(&mut self, running: &Running, now: Instant) {
         let news = running.news().take();
         let all = running.controls();
         let there: BTreeSet<&ChainId> = all.iter().map(|control| &control.handle.id).collect();
@@ -95,7 +89,7 @@ impl Said {
 }
 
 /// The whole truth, now. A chain that nobody can reach is left out.
-async fn report(running: &Running, said: &Said) -> Report {
+async fn report(running: &Running, heard: &Heard) -> Report {
     let phase = running.life().phase();
     let totals = running.workers().counters();
     let standing = running.standing();
@@ -105,7 +99,7 @@ async fn report(running: &Running, said: &Said) -> Report {
     let asked = running.workers().guests();
     let mut guests = timeout(ANSWER_WITHIN, asked).await.unwrap_or_default();
     let talks = running.hood().borrow().topology.is_some();
-    let chains = said.chains.values().filter(|chain| runs(&chain.id)).map(|said| {
+    let chains = heard.chains.values().filter(|chain| runs(&chain.id)).map(|said| {
         let mut told = said.clone();
         if !talks {
             told.standing = None;

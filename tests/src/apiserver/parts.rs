@@ -97,7 +97,6 @@ impl ControlPlane {
         }
     }
 
-    /// A program of the control plane, where the control plane is.
     /// Processor time that each running part has used so far.
     pub fn cpu(&self) -> Vec<(&'static str, Duration)> {
         let parts = self.parts();
@@ -113,6 +112,7 @@ impl ControlPlane {
         used.collect()
     }
 
+    /// A program of the control plane, where the control plane is.
     pub(super) fn command(&self, program: &str) -> Command {
         let file = programs::find(program);
         match &self.inside {

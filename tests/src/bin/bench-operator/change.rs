@@ -9,7 +9,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use switchyard_crds::ProxyChain;
-use switchyard_tests::apiserver::Entry;
+use switchyard_tests::apiserver::{Entry, Mark};
 use switchyard_tests::eventually::{eventually, let_pass};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -26,6 +26,9 @@ const BOUND: Duration = Duration::from_millis(50);
 
 /// Between two changes that are timed.
 const EVERY: Duration = Duration::from_millis(100);
+
+/// Changes of others that have no answer yet, at most.
+const UNDER_WAY: usize = 8;
 
 /// How long chains change where nobody heeds it.
 const ALONE: Duration = Duration::from_secs(20);
@@ -53,9 +56,6 @@ pub fn measure_alone(sizes: Sizes, each_second: u32, report: &mut Report) {
     used.tell(&case, report);
 }
 
-/// Changes of others that have no answer yet, at most.
-const UNDER_WAY: usize = 8;
-
 /// What happens.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
@@ -82,7 +82,7 @@ pub fn measure(scene: &Scene, sizes: Sizes, load: Load, report: &mut Report) {
     let (plane, fleet) = (&scene.ground.plane, &scene.fleet);
     fleet.forget();
     let api = scene.ground.all::<ProxyChain>();
-    let (audit, mark) = (plane.audit(), plane.audit().mark());
+    let mark = plane.audit().mark();
     let began = Instant::now();
     let processors = Processors::now(scene);
     // The timed ones are of the first half of all chains, the others of the second: every pool has of both.
@@ -110,9 +110,7 @@ pub fn measure(scene: &Scene, sizes: Sizes, load: Load, report: &mut Report) {
         report.spread(&format!("{case}: those"), all_pairs(&late), None);
     }
     used.tell(&case, report);
-    let (status, other) = writes(&audit.writes(&scene.ground.operator_user(), mark));
-    report.count(&case, "status writes of the operator", status);
-    report.count(&case, "other writes of the operator", other);
+    tell_writes(scene, mark, &case, report);
     for (whose, failures) in [("timed", changed.failed), ("others", others.failed)] {
         if let Some(last) = failures.last() {
             report.count(&case, &format!("changes that failed, {whose}"), failures.len());
@@ -121,11 +119,14 @@ pub fn measure(scene: &Scene, sizes: Sizes, load: Load, report: &mut Report) {
     }
 }
 
-/// Of statuses, and all others.
-pub fn writes(entries: &[Entry]) -> (usize, usize) {
+/// What the operator has written since then.
+pub fn tell_writes(scene: &Scene, since: Mark, case: &str, report: &mut Report) {
+    let user = scene.ground.operator_user();
+    let entries = scene.ground.plane.audit().writes(&user, since);
     let status = |entry: &&Entry| entry.object_ref.subresource == "status";
     let status = entries.iter().filter(status).count();
-    (status, entries.len() - status)
+    report.count(case, "status writes of the operator", status);
+    report.count(case, "other writes of the operator", entries.len() - status);
 }
 
 /// Changes that were made, and why others were not.

@@ -80,9 +80,16 @@ impl Options {
     fn wants(&self, case: Case) -> bool {
         self.only.is_empty() || self.only.contains(&case)
     }
-}
 
-impl Options {
+    /// Of all cases but the cold start.
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            pools: self.pools,
+            proxies: self.proxies,
+            chains: self.chains,
+        }
+    }
+
     fn out(&self) -> PathBuf {
         if let Some(out) = &self.out {
             return out.clone();
@@ -102,12 +109,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let mut report = Report::begin();
     if options.wants(Case::Alone) {
-        let sizes = Sizes {
-            pools: options.pools,
-            proxies: options.proxies,
-            chains: options.chains,
-        };
-        change::measure_alone(sizes, options.others, &mut report);
+        change::measure_alone(options.sizes(), options.others, &mut report);
     }
     let connected_cases = [Case::Idle, Case::Change, Case::Rollup];
     if connected_cases.into_iter().any(|case| options.wants(case)) {
@@ -131,11 +133,7 @@ fn main() -> ExitCode {
 
 /// What needs proxies that are connected.
 fn connected(options: &Options, report: &mut Report) {
-    let sizes = Sizes {
-        pools: options.pools,
-        proxies: options.proxies,
-        chains: options.chains,
-    };
+    let sizes = options.sizes();
     let mut scene = rollup::Scene::set(sizes);
     if options.wants(Case::Idle) {
         processors::measure_idle(&scene, report);

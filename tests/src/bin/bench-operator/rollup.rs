@@ -8,7 +8,7 @@ use switchyard_tests::eventually::eventually;
 use switchyard_tests::process::Program;
 
 use crate::backend::Backend;
-use crate::change::writes;
+use crate::change::tell_writes;
 use crate::fleet::Fleet;
 use crate::ground::{Ground, PROBES, SOON, Sizes};
 use crate::processors::Processors;
@@ -89,15 +89,13 @@ pub fn measure(scene: &mut Scene, sizes: Sizes, report: &mut Report) {
 
     let back = scene.backend.turn(&scene.ground.plane, true, members, PROBES * 3);
     let before = Processors::now(scene);
-    let (audit, mark) = (scene.ground.plane.audit(), scene.ground.plane.audit().mark());
+    let mark = scene.ground.plane.audit().mark();
     let told = scene.all_well(sizes);
     let used = Processors::now(scene).since(&before);
     let case = "roll-up, all backends come back";
     let since = told.saturating_duration_since(back);
     report.time(case, "the last probe to the last status", since, Some(BOUND));
     // what there is to do then, and who is in whose way
-    let (status, other) = writes(&audit.writes(&scene.ground.operator_user(), mark));
-    report.count(case, "status writes since the last probe", status);
-    report.count(case, "other writes since the last probe", other);
+    tell_writes(scene, mark, case, report);
     used.tell(case, report);
 }
