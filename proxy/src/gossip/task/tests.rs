@@ -131,6 +131,7 @@ async fn keys_rotate_while_all_know_all() {
     let first = Proxy::start(0, 0, &[]);
     let second = Proxy::start(1, 0, &[&first]);
     first.knows(&[1]).await;
+    second.knows(&[0]).await;
     for keys in [&['a', 'b'][..], &['b', 'a'], &['b']] {
         let keys: Vec<_> = keys.iter().copied().map(key).collect();
         for proxy in [&first, &second] {
