@@ -22,6 +22,7 @@ use super::fleet::{Fleet, Tally};
 use crate::compile::chain_id;
 use redirect::Sent;
 use view::{Majority, Serving, View};
+pub use view::{has_dissent, without_dissent};
 
 /// Everything that the status of a chain depends on.
 #[derive(Clone, Copy, Debug)]

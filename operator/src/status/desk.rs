@@ -262,7 +262,9 @@ impl Desk {
         if chain.status.as_ref() == Some(&status) {
             return Look::Fine;
         }
-        let words = chain.status.is_some() && without_words(&old) == without_words(&status);
+        let words = chain.status.is_some()
+            && without_words(&old) == without_words(&status)
+            && (disputed(&status) || !disputed(&old));
         let events = events::of_chain(&chain.spec, &old, &status);
         let waits = events.is_empty() && chain::unanswered(&facts);
         let mut chain = Arc::clone(chain);
@@ -388,11 +390,21 @@ fn newer(one: &ObjectMeta, other: &ObjectMeta) -> bool {
     one.uid == other.uid && number(one) > number(other)
 }
 
+/// Whether proxies see it in different ways. That they do no more is worth a write: whoever waited for them need not any longer.
+fn disputed(status: &ProxyChainStatus) -> bool {
+    let mut conditions = status.conditions.iter();
+    conditions.any(|condition| chain::has_dissent(&condition.message))
+}
+
 /// The status but for what is not worth a write of its own.
 fn without_words(status: &ProxyChainStatus) -> ProxyChainStatus {
     let mut status = status.clone();
     for EndpointStatus { reason, .. } in &mut status.endpoints {
         reason.clear();
+    }
+    for condition in &mut status.conditions {
+        // A backend that comes back does so at one proxy after the other.
+        condition.message = chain::without_dissent(&condition.message);
     }
     if let Some(redirect) = &mut status.redirect {
         redirect.guests = 0;

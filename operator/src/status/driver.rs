@@ -37,6 +37,9 @@ type Telling = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Objects whose events are told at one time: a write waits for none of them.
 const TELLING: usize = 4;
 
+/// And while statuses wait for their turn: who looks wants to know what is, before what has happened.
+const TELLING_BUSY: usize = 1;
+
 /// While so many writes have events that are not told, nothing more is written.
 const UNTOLD: usize = 1024;
 
@@ -191,7 +194,9 @@ impl Task {
 
     /// Starts to tell what is next.
     fn tell(&mut self, telling: &mut FuturesUnordered<Telling>) {
-        while telling.len() < TELLING {
+        let busy = self.may_write() && self.queue.is_behind(Instant::now());
+        let most = if busy { TELLING_BUSY } else { TELLING };
+        while telling.len() < most {
             let Some(next) = self.untold.pop_front() else {
                 return;
             };
@@ -215,7 +220,7 @@ impl Task {
                     self.queue.finished(&key, Turn::Idle, 0.0, now);
                     continue;
                 }
-                Look::Words(_) if self.queue.wrote_lately(&key, now) => {
+                Look::Words(_) if self.queue.words_wait(&key, now) => {
                     self.queue.finished(&key, Turn::Lazy, 0.0, now);
                     continue;
                 }

@@ -32,6 +32,10 @@ const CONTROLLERS_OF_NODES: [&str; 6] = [
     "clusterrole-aggregation-controller",
 ];
 
+/// How much garbage there may be before it is collected, in percent of what is used. These are Go programs, and collecting takes
+/// a quarter of the API server's time where it is 100, the default. A machine that runs tests is short of processors, not of memory.
+const GARBAGE: &str = "400";
+
 impl ControlPlane {
     /// Starts kube-controller-manager with what tests need of it: workloads
     /// become pods, what has no owner goes, namespaces can be deleted.
@@ -115,10 +119,12 @@ impl ControlPlane {
     /// A program of the control plane, where the control plane is.
     pub(super) fn command(&self, program: &str) -> Command {
         let file = programs::find(program);
-        match &self.inside {
+        let mut command = match &self.inside {
             Some((host, _)) => host.command(&file.to_string_lossy()),
             None => Command::new(file),
-        }
+        };
+        command.env("GOGC", GARBAGE);
+        command
     }
 
     pub(super) fn launch(&self, name: &str, command: Command) -> Program {

@@ -3,6 +3,7 @@ use switchyard_snapshot::EndpointState::{Draining, Ejected, Serving, Stale};
 use switchyard_snapshot::{ChainReport, EndpointReport};
 
 use super::*;
+use crate::status::desk::Look;
 use crate::status::fixture::*;
 // the module under test has a function of that name
 use crate::status::fixture::refusal;
@@ -617,6 +618,47 @@ fn the_majority_decides_and_says_who_differs() {
 }
 
 #[test]
+fn that_some_differ_waits_and_that_none_does_is_told() {
+    let mut scene = Scene::serving(&["a", "b", "d", "e", "f"]);
+    let k = key(switchyard_crds::Kind::ProxyChain, "c");
+    let look = |scene: &Scene| scene.desk.look(&k, scene.now(), scene.wall());
+    for name in ["a", "b"] {
+        scene.reports(name, failed_over(1000));
+        let found = look(&scene);
+        assert!(matches!(found, Look::Words(_)), "{found:?}");
+        scene.write();
+    }
+    scene.reports("a", well());
+    let found = look(&scene);
+    assert!(matches!(found, Look::Words(_)), "one of five: {found:?}");
+    scene.reports("b", well());
+    let found = look(&scene);
+    assert!(matches!(found, Look::Changed(_)), "none: {found:?}");
+    scene.write();
+    for name in ["a", "b", "d"] {
+        scene.reports(name, failed_over(1000));
+    }
+    let found = look(&scene);
+    assert!(matches!(found, Look::Changed(_)), "most of them: {found:?}");
+}
+
+#[test]
+fn words_without_who_differs() {
+    for (words, others) in [
+        ("primary serves", "primary serves"),
+        ("primary serves (differs on 1 of 3)", "primary serves"),
+        (
+            "its clients are sent to n (differs on 2 of 3); why (differs on 1 of 3)",
+            "its clients are sent to n; why",
+        ),
+        ("who can tell (differs on", "who can tell (differs on"),
+        ("who can tell (differs on 1", "who can tell"),
+    ] {
+        assert_eq!(without_dissent(words), others, "{words}");
+    }
+}
+
+#[test]
 fn a_tie_goes_to_the_newest_change_of_tier() {
     for names in [["a", "b"], ["b", "a"]] {
         let mut scene = Scene::serving(&["a", "b"]);
@@ -656,7 +698,7 @@ fn ages_and_counts_that_grow_are_no_news() {
     );
     let k = key(switchyard_crds::Kind::ProxyChain, "c");
     let look = scene.desk.look(&k, scene.now(), scene.wall());
-    assert!(matches!(look, crate::status::desk::Look::Words(_)), "{look:?}");
+    assert!(matches!(look, Look::Words(_)), "{look:?}");
 }
 
 #[test]

@@ -172,11 +172,28 @@ impl Majority {
     }
 }
 
+/// How it begins to be told that some proxies see something otherwise.
+const DISSENT: &str = " (differs on ";
+
 /// ` (differs on 1 of 3)`; nothing where none does.
 pub fn dissent(differ: usize, of: usize) -> String {
     if differ == 0 {
         String::new()
     } else {
-        format!(" (differs on {differ} of {of})")
+        format!("{DISSENT}{differ} of {of})")
     }
+}
+
+/// Whether these words say that some see it otherwise.
+pub fn has_dissent(words: &str) -> bool {
+    words.contains(DISSENT)
+}
+
+/// The same words without [`dissent`], wherever it stands in them.
+pub fn without_dissent(words: &str) -> String {
+    let mut parts = words.split(DISSENT);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |known, part| {
+        known + part.split_once(')').map_or("", |(_, after)| after)
+    })
 }

@@ -24,6 +24,10 @@ pub const PATIENCE: Duration = Duration::from_millis(1500);
 /// Between two writes of one object where nothing but words changed.
 pub const LAZY_PAUSE: Duration = Duration::from_secs(30);
 
+/// And since they changed: proxies that see something one after the other have all seen it by then, as a rule, and there is one
+/// write that says it.
+pub const WORDS_SETTLE: Duration = Duration::from_secs(10);
+
 /// Writes under way at one time, at most.
 pub const IN_FLIGHT: usize = 8;
 
@@ -48,7 +52,7 @@ const CONFLICT_BACKOFF: Duration = Duration::from_millis(20);
 pub enum Turn {
     /// Nothing had changed.
     Idle,
-    /// Only words had changed, and the last write is not long ago.
+    /// Only words had changed, and that or the last write is not long ago.
     Lazy,
     /// Somebody is about to say more, and there is time to wait for it.
     Unanswered,
@@ -115,8 +119,58 @@ struct Entry {
     written: Option<Instant>,
     /// Since when something may have changed that is not written.
     changed: Option<Instant>,
+    /// Since when words have changed that are not written, and nothing else.
+    words_since: Option<Instant>,
     /// Turns that failed, in a row.
     failures: u32,
+}
+
+impl Entry {
+    /// When words alone may be written; none: nothing has changed.
+    fn words_at(&self) -> Option<Instant> {
+        let settled = self.words_since.or(self.changed)? + WORDS_SETTLE;
+        let paused = self.written.map_or(settled, |written| written + LAZY_PAUSE);
+        Some(settled.max(paused))
+    }
+
+    fn ended(&mut self, turn: Turn, now: Instant) {
+        match turn {
+            Turn::Conflict | Turn::Failed => {
+                self.failures += 1;
+                return;
+            }
+            Turn::Unanswered | Turn::Gone => {}
+            // what changes from now on has its own time to wait for answers
+            Turn::Lazy => self.words_since = self.words_since.or(self.changed.take()),
+            Turn::Idle | Turn::Written => (self.words_since, self.changed) = (None, None),
+        }
+        self.failures = 0;
+        if turn == Turn::Written {
+            self.written = Some(now);
+        }
+    }
+
+    /// When its next turn is although nothing changes; none: not before something does.
+    fn again_at(&self, turn: Turn) -> Option<Instant> {
+        match turn {
+            Turn::Idle | Turn::Written | Turn::Gone => None,
+            Turn::Lazy => self.words_at(),
+            Turn::Unanswered => self.changed.map(|changed| changed + PATIENCE),
+            // everything that it is about has settled
+            Turn::Conflict | Turn::Failed => self.not_before,
+        }
+    }
+}
+
+/// How long an object waits at least.
+fn pause_after(turn: Turn, failures: u32, jitter: f64) -> Option<Duration> {
+    let doubled = |first: Duration, last: Duration| first.saturating_mul(1 << failures.min(10)).min(last);
+    match turn {
+        Turn::Idle | Turn::Lazy | Turn::Unanswered | Turn::Gone => None,
+        Turn::Written => Some(PAUSE),
+        Turn::Conflict => Some(doubled(CONFLICT_BACKOFF, PAUSE)),
+        Turn::Failed => Some(doubled(FIRST_BACKOFF, LAST_BACKOFF).mul_f64(1.0 + jitter.clamp(0.0, 1.0))),
+    }
 }
 
 /// A turn.
@@ -164,9 +218,9 @@ impl Queue {
     }
 
     /// Whether a change of words alone must wait.
-    pub fn wrote_lately(&self, key: &ObjectKey, now: Instant) -> bool {
-        let written = self.entries.get(key).and_then(|entry| entry.written);
-        written.is_some_and(|written| now < written + LAZY_PAUSE)
+    pub fn words_wait(&self, key: &ObjectKey, now: Instant) -> bool {
+        let at = self.entries.get(key).and_then(Entry::words_at);
+        at.is_some_and(|at| now < at)
     }
 
     /// Whether there is time to wait for answers.
@@ -191,50 +245,17 @@ impl Queue {
             self.forget(key);
             return;
         }
-        let failures = entry.failures;
-        let doubled = |first: Duration, last: Duration| first.saturating_mul(1 << failures.min(10)).min(last);
-        entry.failures = if matches!(turn, Turn::Conflict | Turn::Failed) {
-            failures + 1
-        } else {
-            0
-        };
-        if matches!(turn, Turn::Idle | Turn::Lazy | Turn::Written) {
-            entry.changed = again.then_some(now);
-        }
-        let wait = match turn {
-            Turn::Idle | Turn::Gone => None,
-            Turn::Lazy => {
-                let at = entry.written.map_or(now, |written| written + LAZY_PAUSE);
-                if !again {
-                    Self::schedule(&mut self.due, key, entry, at);
-                }
-                None
-            }
-            Turn::Unanswered => {
-                let at = entry.changed.map_or(now, |changed| changed + PATIENCE);
-                Self::schedule(&mut self.due, key, entry, at);
-                None
-            }
-            Turn::Written => {
-                entry.written = Some(now);
-                Some(PAUSE)
-            }
-            Turn::Conflict => Some(doubled(CONFLICT_BACKOFF, PAUSE)),
-            Turn::Failed => Some(doubled(FIRST_BACKOFF, LAST_BACKOFF).mul_f64(1.0 + jitter.clamp(0.0, 1.0))),
-        };
+        let wait = pause_after(turn, entry.failures, jitter);
+        entry.ended(turn, now);
         if let Some(wait) = wait {
             // a conflict right after a write does not shorten the pause
-            entry.not_before = Some(
-                entry
-                    .not_before
-                    .map_or(now + wait, |before| before.max(now + wait)),
-            );
+            let at = now + wait;
+            entry.not_before = Some(entry.not_before.map_or(at, |before| before.max(at)));
         }
-        if matches!(turn, Turn::Conflict | Turn::Failed) {
-            // everything that it is about has settled
-            let at = entry.not_before.unwrap_or(now);
+        if let Some(at) = entry.again_at(turn) {
             Self::schedule(&mut self.due, key, entry, at);
-        } else if again {
+        }
+        if again {
             self.mark(key, now);
         }
     }
@@ -257,6 +278,11 @@ impl Queue {
     pub fn next(&self) -> Option<Instant> {
         let free = self.in_flight < self.limit.at_one_time;
         self.due.first().filter(|_| free).map(|(at, _)| *at)
+    }
+
+    /// Whether somebody waits whose turn it was.
+    pub fn is_behind(&self, now: Instant) -> bool {
+        self.due.first().is_some_and(|(at, _)| *at <= now)
     }
 
     /// How many wait.

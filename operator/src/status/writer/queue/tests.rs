@@ -95,9 +95,12 @@ fn only_so_many_are_under_way() {
     for i in 0..=IN_FLIGHT {
         queue.mark(&object(i), start);
     }
+    assert!(!queue.is_behind(start));
     let start = settled(start);
+    assert!(queue.is_behind(start));
     let popped: Vec<_> = std::iter::from_fn(|| queue.pop(start)).collect();
     assert_eq!(popped.len(), IN_FLIGHT);
+    assert!(queue.is_behind(start), "one has no place, though it is its turn");
     assert_eq!(queue.next(), None, "nothing is due as long as nobody has ended");
     queue.finished(&popped[0], Turn::Written, 0.0, start);
     assert!(queue.pop(start).is_some());
@@ -161,23 +164,37 @@ fn failures_back_off_and_a_conflict_comes_back_soon() {
 }
 
 #[test]
-fn words_alone_wait_for_half_a_minute_and_news_do_not_wait_for_them() {
-    let (mut queue, start) = (Queue::default(), Instant::now());
-    queue.mark(&object(0), start);
-    let start = settled(start);
-    queue.pop(start);
-    assert!(!queue.wrote_lately(&object(0), start));
-    queue.finished(&object(0), Turn::Written, 0.0, start);
-    assert!(queue.wrote_lately(&object(0), start + ms(29_999)));
-    queue.mark(&object(0), start + ms(2000));
-    queue.pop(settled(start + ms(2000)));
-    queue.finished(&object(0), Turn::Lazy, 0.0, settled(start + ms(2000)));
-    assert_eq!(queue.next(), Some(start + LAZY_PAUSE));
-    queue.mark(&object(0), start + ms(3000));
-    assert_eq!(
-        (queue.pop(settled(start + ms(3000))), queue.next()),
-        (Some(object(0)), None)
-    );
+fn words_alone_wait_and_news_do_not_wait_for_them() {
+    let (mut queue, start, k) = (Queue::default(), Instant::now(), object(0));
+    // Looks at it; whether only words have changed, and they wait.
+    let waits = |queue: &mut Queue, at: Instant| {
+        assert_eq!(queue.pop(at), Some(object(0)));
+        let waits = queue.words_wait(&object(0), at);
+        let turn = if waits { Turn::Lazy } else { Turn::Written };
+        queue.finished(&object(0), turn, 0.0, at);
+        waits
+    };
+    queue.mark(&k, start);
+    assert!(waits(&mut queue, settled(start)));
+    assert_eq!(queue.next(), Some(start + WORDS_SETTLE));
+    // other words do not make them wait longer
+    queue.mark(&k, start + ms(3000));
+    assert_eq!(queue.next(), Some(settled(start + ms(3000))));
+    assert!(waits(&mut queue, settled(start + ms(3000))));
+    let written = start + WORDS_SETTLE;
+    assert_eq!(queue.next(), Some(written));
+    assert!(!waits(&mut queue, written));
+    // not twice in half a minute
+    queue.mark(&k, written + ms(2000));
+    assert!(waits(&mut queue, settled(written + ms(2000))));
+    assert_eq!(queue.next(), Some(written + LAZY_PAUSE));
+    // what is more than words comes in between, with them, and waits for answers from when it came
+    let news = written + ms(20_000);
+    queue.mark(&k, news);
+    assert_eq!(queue.pop(settled(news)), Some(k.clone()));
+    assert!(queue.may_wait(&k, settled(news)));
+    queue.finished(&k, Turn::Written, 0.0, settled(news));
+    assert_eq!(queue.next(), None);
 }
 
 #[test]
