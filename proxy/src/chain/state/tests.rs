@@ -50,6 +50,11 @@ impl Rig {
             assert!(ticks < 100_000, "it is woken again and again");
             let now = self.clock.to(at);
             self.orders.extend(self.state.handle(Event::Tick, now));
+            let next = self.state.wake_at();
+            assert!(
+                next.is_none_or(|next| next > now.mono),
+                "it is woken at once again"
+            );
         }
         self.clock.to(end);
     }
