@@ -1,6 +1,7 @@
 //! One proxy of one pool, wired. In: a [`ProxyConfig`] and one [`Snapshot`] after the other. Out: bound listeners, an
 //! admin address, and clients that are relayed; [`Proxy::failed`] says if a part of it died.
 
+mod cut_off;
 mod neighbourhood;
 mod pulse;
 mod remotes;

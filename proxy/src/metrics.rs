@@ -95,7 +95,7 @@ impl Reading {
         Self {
             proxy: Proxy {
                 started: running.started().wall.as_millisecond() as f64 / 1e3,
-                ready: phase == Phase::Serving,
+                ready: phase == Phase::Serving && running.cut_off().is_none(),
                 draining: matches!(phase, Phase::Draining { .. } | Phase::Drained),
                 descriptors: descriptors(),
             },

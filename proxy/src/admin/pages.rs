@@ -129,7 +129,13 @@ async fn live(running: &Running) -> Response<Full<Bytes>> {
 fn ready(running: &Running) -> Response<Full<Bytes>> {
     let phase = running.life().phase();
     match phase {
-        Phase::Serving => respond(StatusCode::OK, &json!({"ready": true, "proxy": running.name()})),
+        Phase::Serving => match running.cut_off() {
+            None => respond(StatusCode::OK, &json!({"ready": true, "proxy": running.name()})),
+            Some(why) => respond(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &json!({"ready": false, "proxy": running.name(), "cutOff": why}),
+            ),
+        },
         Phase::Starting => {
             let waiting = running.waiting_for();
             respond(

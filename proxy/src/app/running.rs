@@ -9,6 +9,7 @@ use futures::future::join_all;
 use switchyard_snapshot::{Chain, ChainId, ResourceId, Snapshot};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
+use super::cut_off;
 use super::pulse::Pulse;
 use super::remotes::Alive;
 use super::{Applied, Hood, NotListening, ProxyConfig, SaidBoard, Source, StartError};
@@ -282,6 +283,17 @@ impl Running {
             .values()
             .filter_map(|member| member.control.waiting_for().borrow().clone())
             .collect()
+    }
+
+    /// Why clients had better be led to another proxy; none: they need not.
+    pub(crate) fn cut_off(&self) -> Option<String> {
+        let of_use = |member: &Member| {
+            let view = member.control.handle.view();
+            view.empty.is_none() || view.detour.is_some()
+        };
+        let chains = self.chains();
+        let serves = chains.is_empty() || chains.values().any(of_use);
+        cut_off::why(&self.hood.borrow(), serves)
     }
 
     /// Waits until another proxy has been heard, if there is one to be heard.

@@ -13,6 +13,7 @@ use crate::testing::dns::{DnsServer, Mood};
 use crate::testing::eventually;
 use crate::testing::rig::{self, ask, client, free_port, rest, within};
 
+mod cut_off;
 mod reports;
 mod tls;
 

@@ -171,7 +171,14 @@ impl fmt::Display for Outcomes {
         let mut failures: BTreeMap<String, (usize, f64, f64)> = BTreeMap::new();
         for outcome in self.failed() {
             let at = since(outcome.begun);
-            let entry = failures.entry(outcome.end.to_string()).or_insert((0, at, at));
+            let step = if outcome.connected.is_some() {
+                "connected"
+            } else {
+                "not connected"
+            };
+            let entry = failures
+                .entry(format!("{}, {step}", outcome.end))
+                .or_insert((0, at, at));
             (entry.0, entry.2) = (entry.0 + 1, at);
         }
         for (how, (count, from, to)) in failures {

@@ -26,6 +26,10 @@ for name in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oo
     mount --bind "$copy" "/proc/sys/$name"
 done
 echo 1 >/proc/sys/net/ipv4/ip_forward
+# A client that nobody answers leaves behind where it was led, and the next one from its port is led there, too, whatever the
+# Service's rules say by then: for two minutes, as the kernel comes. All clients of a trial are on one machine, whose ports soon
+# come round again.
+echo 5 >/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_syn_sent
 
 containerd --config "$NODE/containerd.toml" >"$NODE/containerd.log" 2>&1 &
 tries=0

@@ -19,6 +19,9 @@ use crate::world::{SOON, World, alone, beside};
 const SESSIONS: usize = 20;
 /// Client connections a second.
 const RATE: u32 = 50;
+/// Of a node that is gone the cluster learns when Kubernetes says so (50 s, and what passes between two looks); from then on this
+/// is how long a Service may lead there: kube-proxy's second, and what the kernel remembers of clients who had no answer.
+const LED_AFTER_NEWS: Duration = Duration::from_secs(12);
 
 pub fn add(suite: &mut Suite, world: &Arc<World>) {
     beside(suite, world, "faults::a_proxy_is_frozen", frozen);
@@ -211,11 +214,13 @@ fn cut_off(lab: &Lab, world: &World) {
     cluster
         .plane()
         .kubectl(&["wait", "--for=condition=Ready=Unknown", &ready, "--timeout=90s"]);
-    lab.say(format!("the cluster knows it after {:.1?}", begun.elapsed()));
+    let known = begun.elapsed();
+    lab.say(format!("the cluster knows it after {known:.1?}"));
     // kube-proxy is told right after; what fails still is seen from the clients' side.
     let_pass(Duration::from_secs(10));
     drop(cut);
     cluster.await_nodes();
     lab.say(format!("the node is back after {:.1?}", begun.elapsed()));
-    scene.judge(lab, begun, Duration::from_secs(65));
+    // When it is back, too: nobody is led to its proxy before that has servers again.
+    scene.judge(lab, begun, known + LED_AFTER_NEWS);
 }

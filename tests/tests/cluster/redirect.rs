@@ -299,10 +299,12 @@ fn relayed(lab: &Lab, world: &World) {
     assert!(seen.longest_wait() < Duration::from_secs(8), "{seen}");
 }
 
-/// The next start of a minute that is some seconds away: when it is, and as a schedule has it.
+/// The next start of a minute that leaves time for the site to be gone and well again before: when it is, and as a schedule has
+/// it.
 fn next_minute() -> (Instant, String) {
     let now = Timestamp::now();
-    let begun = (now.as_second() + 35).div_euclid(60);
+    // 50 s at least.
+    let begun = (now.as_second() + 49).div_euclid(60);
     let start = Timestamp::from_second((begun + 1) * 60).unwrap();
     let away = Duration::try_from(start.duration_since(now)).unwrap();
     (Instant::now() + away, start.strftime("%H:%M").to_string())
