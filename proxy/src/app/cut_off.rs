@@ -26,3 +26,21 @@ pub(super) fn why(hood: &Hood, serves: bool) -> Option<String> {
         "no chain has anywhere to send a client, and of the pool's {others} other proxies none is heard"
     ))
 }
+
+/// Says in the log when it begins, and when it has ended.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    cut_off: bool,
+}
+
+impl Log {
+    /// It is so now.
+    pub(super) fn note(&mut self, why: Option<&str>) {
+        match (self.cut_off, why) {
+            (false, Some(why)) => tracing::warn!(why, "cut off, and not ready: others may serve its clients"),
+            (true, None) => tracing::info!("cut off no more"),
+            _ => {}
+        }
+        self.cut_off = why.is_some();
+    }
+}

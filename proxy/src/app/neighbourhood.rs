@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::told::Told;
 use super::Running;
+use super::cut_off;
 use super::remotes::Alive;
 use crate::counters::Occupancy;
 use crate::drain::Phase;
@@ -140,6 +141,7 @@ pub(super) async fn keep(running: Arc<Running>, place: Place, tasks: Tasks, ende
     let mut talk: Option<Talk> = None;
     let mut told: Option<Told> = None;
     let mut own = Hood::default();
+    let mut log = cut_off::Log::default();
     let (mut only_heard, mut look_at) = (false, Instant::now());
     loop {
         // Others are heard many times a second: what is ours has not changed by that.
@@ -161,6 +163,7 @@ pub(super) async fn keep(running: Arc<Running>, place: Place, tasks: Tasks, ende
             let unbound = wanted && talk.is_none();
             own.unknown = snapshot.is_none() || unbound;
             look_at = Instant::now() + if unbound { BIND_AGAIN } else { LOOK_AT_LOAD };
+            log.note(running.cut_off().as_deref());
         }
         own.remotes = Arc::clone(&remotes.borrow_and_update());
         tell(&running, talk.as_mut(), told.as_ref(), own.clone());

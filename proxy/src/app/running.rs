@@ -285,8 +285,11 @@ impl Running {
             .collect()
     }
 
-    /// Why clients had better be led to another proxy; none: they need not.
+    /// Why clients had better be led to another proxy; none: they need not, or it takes none anyway.
     pub(crate) fn cut_off(&self) -> Option<String> {
+        if self.life.phase() != Phase::Serving {
+            return None;
+        }
         let of_use = |member: &Member| {
             let view = member.control.handle.view();
             view.empty.is_none() || view.detour.is_some()

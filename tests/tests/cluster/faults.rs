@@ -221,6 +221,15 @@ fn cut_off(lab: &Lab, world: &World) {
     drop(cut);
     cluster.await_nodes();
     lab.say(format!("the node is back after {:.1?}", begun.elapsed()));
+    // Its kubelet saw it all the while; this is why it did not call the proxy ready when it was back.
+    eventually("the proxy says that it was cut off", SOON, || {
+        let said = scene.edge.space.kubectl(&["logs", scene.name()]);
+        if said.contains("cut off, and not ready") && said.contains("cut off no more") {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    });
     // When it is back, too: nobody is led to its proxy before that has servers again.
     scene.judge(lab, begun, known + LED_AFTER_NEWS);
 }
