@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::told::Told;
 use super::Running;
-use super::cut_off;
+use super::cut_off::CutOff;
 use super::remotes::Alive;
 use crate::counters::Occupancy;
 use crate::drain::Phase;
@@ -141,7 +141,7 @@ pub(super) async fn keep(running: Arc<Running>, place: Place, tasks: Tasks, ende
     let mut talk: Option<Talk> = None;
     let mut told: Option<Told> = None;
     let mut own = Hood::default();
-    let mut log = cut_off::Log::default();
+    let mut cut_off = CutOff::default();
     let (mut only_heard, mut look_at) = (false, Instant::now());
     loop {
         // Others are heard many times a second: what is ours has not changed by that.
@@ -163,7 +163,7 @@ pub(super) async fn keep(running: Arc<Running>, place: Place, tasks: Tasks, ende
             let unbound = wanted && talk.is_none();
             own.unknown = snapshot.is_none() || unbound;
             look_at = Instant::now() + if unbound { BIND_AGAIN } else { LOOK_AT_LOAD };
-            log.note(running.cut_off().as_deref());
+            look_around(&running, &mut cut_off);
         }
         own.remotes = Arc::clone(&remotes.borrow_and_update());
         tell(&running, talk.as_mut(), told.as_ref(), own.clone());
@@ -185,6 +185,16 @@ pub(super) async fn keep(running: Arc<Running>, place: Place, tasks: Tasks, ende
     }
     if let Some(talk) = talk {
         talk.gossip.leave().await;
+    }
+}
+
+/// Whether clients had better be led elsewhere is looked at as often as the load.
+fn look_around(running: &Running, cut_off: &mut CutOff) {
+    // Before that it is not ready anyway, and after it clients are led elsewhere anyway.
+    if running.life().phase() == Phase::Serving {
+        let hood = running.hood().borrow().clone();
+        let why = cut_off.look(&hood, running.serves(), Instant::now());
+        running.tell_cut_off(why);
     }
 }
 

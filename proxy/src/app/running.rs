@@ -9,7 +9,6 @@ use futures::future::join_all;
 use switchyard_snapshot::{Chain, ChainId, ResourceId, Snapshot};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
-use super::cut_off;
 use super::pulse::Pulse;
 use super::remotes::Alive;
 use super::{Applied, Hood, NotListening, ProxyConfig, SaidBoard, Source, StartError};
@@ -44,6 +43,7 @@ pub(crate) struct Running {
     chains: Mutex<BTreeMap<ChainId, Member>>,
     standing: watch::Sender<Arc<Standing>>,
     source: Mutex<Option<Source>>,
+    cut_off: Mutex<Option<String>>,
     hood: watch::Sender<Hood>,
     confirmations: watch::Sender<()>,
     remotes: watch::Sender<Alive>,
@@ -151,6 +151,7 @@ impl Running {
                 rejections: 0,
             })),
             source: Mutex::default(),
+            cut_off: Mutex::default(),
             hood,
             confirmations,
             remotes: watch::Sender::default(),
@@ -285,18 +286,27 @@ impl Running {
             .collect()
     }
 
-    /// Why clients had better be led to another proxy; none: they need not, or it takes none anyway.
-    pub(crate) fn cut_off(&self) -> Option<String> {
-        if self.life.phase() != Phase::Serving {
-            return None;
-        }
+    /// Some chain has somewhere to send a client; or there is no chain.
+    pub(super) fn serves(&self) -> bool {
         let of_use = |member: &Member| {
             let view = member.control.handle.view();
             view.empty.is_none() || view.detour.is_some()
         };
         let chains = self.chains();
-        let serves = chains.is_empty() || chains.values().any(of_use);
-        cut_off::why(&self.hood.borrow(), serves)
+        chains.is_empty() || chains.values().any(of_use)
+    }
+
+    /// Why clients had better be led to another proxy, as last looked at; none: they need not.
+    pub(crate) fn cut_off(&self) -> Option<String> {
+        let why = self.cut_off.lock().unwrap_or_else(PoisonError::into_inner);
+        why.clone()
+    }
+
+    pub(super) fn tell_cut_off(&self, now: Option<&str>) {
+        let mut why = self.cut_off.lock().unwrap_or_else(PoisonError::into_inner);
+        if why.as_deref() != now {
+            *why = now.map(str::to_owned);
+        }
     }
 
     /// Waits until another proxy has been heard, if there is one to be heard.

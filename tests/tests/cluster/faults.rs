@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 use nix::sys::signal::Signal;
+use switchyard_tests::apiserver::User;
 use switchyard_tests::client::{End, Load, LoadPlan, Outcomes, SessionPlan, Sessions};
 use switchyard_tests::eventually::{eventually, let_pass};
 use switchyard_tests::lab::Lab;
 use switchyard_tests::suite::Suite;
+use switchyard_tests::tool;
 
 use crate::edge::Edge;
 use crate::world::{SOON, World, alone, beside};
@@ -223,7 +225,9 @@ fn cut_off(lab: &Lab, world: &World) {
     lab.say(format!("the node is back after {:.1?}", begun.elapsed()));
     // Its kubelet saw it all the while; this is why it did not call the proxy ready when it was back.
     eventually("the proxy says that it was cut off", SOON, || {
-        let said = scene.edge.space.kubectl(&["logs", scene.name()]);
+        let mut kubectl = cluster.plane().kubectl_as(&User::Admin);
+        kubectl.args(["-n", &scene.edge.space.name, "logs", scene.name()]);
+        let said = tool::try_output(&mut kubectl)?;
         if said.contains("cut off, and not ready") && said.contains("cut off no more") {
             Ok(())
         } else {

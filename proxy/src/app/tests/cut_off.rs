@@ -1,11 +1,12 @@
 //! Who hears nobody and reaches no server is not ready: others may serve its clients.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::IpAddr;
+use std::time::Instant;
 
 use switchyard_snapshot::{Gossip, GossipKey, PeerPool, PeerProxy, PoolId, Private};
 
 use super::*;
-use crate::app::cut_off::why;
+use crate::app::cut_off::CutOff;
 use crate::gossip::Liveness;
 use crate::redirect::fixture::{World, peer};
 
@@ -32,13 +33,10 @@ fn only_who_can_do_nothing_while_others_might() {
             fate(&mut neighbour.liveness);
         }
         world.topology.second_hand = second_hand;
-        let hood = hood(world);
-        let found = why(&hood, serves);
-        assert_eq!(
-            found.as_deref(),
-            wanted,
-            "{serves} {proxies} {second_hand} {hood:?}"
-        );
+        let hood = hood(&world);
+        let mut cut_off = CutOff::default();
+        let found = cut_off.look(&hood, serves, world.now);
+        assert_eq!(found, wanted, "{serves} {proxies} {second_hand} {hood:?}");
     }
     // One proxy of any other pool is enough.
     let mut world = World::of(1, 3, 2);
@@ -47,22 +45,58 @@ fn only_who_can_do_nothing_while_others_might() {
             neighbour.liveness = Liveness::Dead;
         }
     }
-    assert_eq!(why(&hood(world), false), None);
-    assert_eq!(why(&Hood::default(), false), None);
+    assert_eq!(CutOff::default().look(&hood(&world), false, world.now), None);
+    assert_eq!(CutOff::default().look(&Hood::default(), false, world.now), None);
 }
 
-fn hood(world: World) -> Hood {
+/// Who hears another again cannot serve by that alone: it takes a moment until one of them is known to.
+#[test]
+fn whoever_was_cut_off_is_so_until_it_serves_or_the_others_have_been_heard_for_a_while() {
+    let (alive, dead, serves) = ("alive", "dead", "serves");
+    #[rustfmt::skip]
+    let table: [(&[(&str, u64)], bool); 9] = [
+        // what is so from which tenth of a second on; cut off after the last
+        (&[(dead, 0), (alive, 10)], true),
+        (&[(dead, 0), (alive, 10), (alive, 59)], true),
+        (&[(dead, 0), (alive, 10), (alive, 60)], false),
+        (&[(dead, 0), (alive, 10), (serves, 11)], false),
+        (&[(dead, 0), (serves, 10)], false),
+        // heard, lost, heard again: time begins anew
+        (&[(dead, 0), (alive, 10), (dead, 40), (alive, 50), (alive, 99)], true),
+        (&[(dead, 0), (alive, 10), (dead, 40), (alive, 50), (alive, 100)], false),
+        // it served meanwhile, and does no more: the others have been heard all the while
+        (&[(dead, 0), (serves, 10), (alive, 11)], false),
+        (&[(alive, 0), (dead, 1)], true),
+    ];
+    let start = Instant::now();
+    for (story, wanted) in table {
+        let mut cut_off = CutOff::default();
+        let mut found = false;
+        for (what, tenths) in story {
+            let mut world = World::of(1, 1, 2);
+            if *what == dead {
+                for neighbour in world.neighbours.peers.values_mut() {
+                    neighbour.liveness = Liveness::Dead;
+                }
+            }
+            let now = start + Duration::from_millis(100 * tenths);
+            found = cut_off.look(&hood(&world), *what == serves, now).is_some();
+        }
+        assert_eq!(found, wanted, "{story:?}");
+    }
+}
+
+fn hood(world: &World) -> Hood {
     Hood {
-        topology: Some(Arc::new(world.topology)),
-        neighbours: Arc::new(world.neighbours),
+        topology: Some(Arc::new(world.topology.clone())),
+        neighbours: Arc::new(world.neighbours.clone()),
         ..Hood::default()
     }
 }
 
 /// Proxies of one pool, at addresses of their own on loopback.
 fn pool_of(members: &[(&str, IpAddr)], listeners: Vec<Listener>, chains: Vec<Chain>) -> Snapshot {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let port = socket.local_addr().unwrap().port();
+    let port = free_port();
     let mut snapshot = snapshot(listeners, chains);
     snapshot.pool.gossip = Some(Gossip {
         port,
@@ -92,23 +126,6 @@ fn pool_of(members: &[(&str, IpAddr)], listeners: Vec<Listener>, chains: Vec<Cha
         addresses: vec![],
     }];
     snapshot
-}
-
-/// Asks until it is so; what was said then.
-async fn until(proxy: &Proxy, path: &str, so: impl Fn(u16, &Value) -> bool) -> Value {
-    let asked = async {
-        loop {
-            let (status, body) = request(proxy, "GET", path).await;
-            let said = serde_json::from_str(&body).unwrap();
-            if so(status, &said) {
-                return said;
-            }
-            tokio::time::sleep(SECOND / 50).await;
-        }
-    };
-    tokio::time::timeout(SECOND * 20, asked)
-        .await
-        .expect("within 20 s")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
