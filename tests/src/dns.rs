@@ -26,6 +26,13 @@ pub const ZONE: &str = "example.test";
 /// Time for a server to start or to load a changed zone (they take 0.1 s).
 const SOON: Duration = Duration::from_secs(10);
 
+/// Time for an answer that has to come: a busy machine may need it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Time for one of many answers that are asked for until the right one comes:
+/// a server that starts may lose a question.
+const POLL: Duration = Duration::from_secs(1);
+
 /// Which real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -173,7 +180,7 @@ impl DnsServer {
             return self.await_serial();
         }
         eventually("the server answers SERVFAIL", SOON, || {
-            let answer = self.dig(&["+noall", "+comments", ZONE, "SOA"])?;
+            let answer = self.ask(POLL, &["+noall", "+comments", ZONE, "SOA"])?;
             if answer.contains("status: SERVFAIL") {
                 Ok(())
             } else {
@@ -227,8 +234,14 @@ impl DnsServer {
     /// Asks it with `dig` from its own machine: what a client would be told,
     /// and also while its packets are dropped.
     pub fn dig(&self, question: &[&str]) -> Result<String, String> {
+        self.ask(PATIENCE, question)
+    }
+
+    /// Asks it once, and waits so long for the answer.
+    fn ask(&self, patience: Duration, question: &[&str]) -> Result<String, String> {
         let mut dig = self.host.command("dig");
-        dig.args(["+time=1", "+tries=1"]).arg(format!("@{}", self.ip()));
+        dig.arg(format!("+time={}", patience.as_secs())).arg("+tries=1");
+        dig.arg(format!("@{}", self.ip()));
         tool::try_output(dig.args(question))
     }
 
@@ -236,7 +249,7 @@ impl DnsServer {
         let wanted = self.serial.to_string();
         let what = format!("{:?} serves serial {wanted}", self.kind);
         eventually(&what, SOON, || {
-            let answer = self.dig(&["+short", ZONE, "SOA"])?;
+            let answer = self.ask(POLL, &["+short", ZONE, "SOA"])?;
             if answer.split(' ').nth(2) == Some(&wanted) {
                 return Ok(());
             }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio::time::sleep_until;
 
 use super::{Conversation, Dialog, End};
 use crate::greeting::Greeting;
@@ -14,6 +15,12 @@ use crate::lab::Host;
 
 /// Sessions that are being opened at the same time.
 const OPENING: usize = 64;
+
+/// Time between two looks at the clients' own lateness.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What the runtime's timer, which counts milliseconds, is late by itself.
+const TIMER: Duration = Duration::from_millis(2);
 
 /// What sessions do.
 #[derive(Clone, Debug)]
@@ -65,6 +72,9 @@ pub struct Session {
     /// When and how it ended; `None` while it is open. [`End::Finished`] =
     /// closed by the test after one more good answer.
     pub ended: Option<(Instant, End)>,
+    /// How much earlier than `ended` says it may have ended: the clients'
+    /// thread had no time to look.
+    pub late: Duration,
 }
 
 /// Open sessions.
@@ -74,6 +84,8 @@ pub struct Sessions {
     records: Vec<Arc<Mutex<Session>>>,
     close: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    delays: Delays,
+    watch: JoinHandle<()>,
 }
 
 impl Sessions {
@@ -81,6 +93,7 @@ impl Sessions {
     pub fn open(host: &Host, plan: &SessionPlan) -> Self {
         let (close, closed) = watch::channel(false);
         let opening = Arc::new(Semaphore::new(OPENING));
+        let delays = Delays::default();
         let (opened, mut all_opened) = tokio::sync::mpsc::channel::<()>(1);
         let mut sessions = Self {
             host: host.clone(),
@@ -88,6 +101,8 @@ impl Sessions {
             records: Vec::new(),
             close,
             tasks: Vec::new(),
+            delays: Arc::clone(&delays),
+            watch: host.spawn(watch_delays(delays)),
         };
         for _ in 0..plan.count {
             let record = Arc::new(Mutex::new(Session {
@@ -96,6 +111,7 @@ impl Sessions {
                 answers: 0,
                 longest_answer: Duration::ZERO,
                 ended: None,
+                late: Duration::ZERO,
             }));
             sessions.records.push(Arc::clone(&record));
             let (plan, closed) = (plan.clone(), closed.clone());
@@ -119,7 +135,14 @@ impl Sessions {
 
     /// What each has seen so far.
     pub fn so_far(&self) -> Vec<Session> {
-        let copy = |r: &Arc<Mutex<Session>>| r.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let delays = self.delays.lock().unwrap_or_else(PoisonError::into_inner);
+        let copy = |record: &Arc<Mutex<Session>>| {
+            let mut session = record.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some((at, _)) = &session.ended {
+                session.late = late_at(&delays, *at);
+            }
+            session
+        };
         self.records.iter().map(copy).collect()
     }
 
@@ -154,7 +177,32 @@ impl Drop for Sessions {
         for task in &self.tasks {
             task.abort();
         }
+        self.watch.abort();
     }
+}
+
+/// When the clients' thread should have looked at its clock, and when it did.
+type Delays = Arc<Mutex<Vec<(Instant, Instant)>>>;
+
+/// Notes when the thread it runs on was busy, or was not given a processor.
+async fn watch_delays(delays: Delays) {
+    loop {
+        let due = Instant::now() + LOOK;
+        sleep_until(due.into()).await;
+        let looked = Instant::now();
+        if looked - due > TIMER {
+            let mut delays = delays.lock().unwrap_or_else(PoisonError::into_inner);
+            delays.push((due, looked));
+        }
+    }
+}
+
+/// How late the thread was when it noted something at `at`: what it found after a delay, up to its next look, may have come
+/// when the delay began.
+fn late_at(delays: &[(Instant, Instant)], at: Instant) -> Duration {
+    let first = delays.partition_point(|(_, looked)| *looked + LOOK < at);
+    let met = delays[first..].iter().take_while(|(due, _)| *due <= at);
+    met.map(|(due, _)| at - *due).max().unwrap_or_default()
 }
 
 async fn open(plan: &SessionPlan, record: &Mutex<Session>) -> Result<Conversation, End> {
@@ -216,4 +264,31 @@ async fn answer(
 
 fn edit(record: &Mutex<Session>, change: impl FnOnce(&mut Session)) {
     change(&mut record.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{LOOK, late_at};
+
+    #[test]
+    fn what_is_noted_after_a_delay_may_have_come_when_it_began() {
+        let start = Instant::now();
+        let ms = |n| Duration::from_millis(n);
+        let delays = [
+            (start + ms(100), start + ms(400)),
+            (start + ms(900), start + ms(950)),
+        ];
+        let late = |n| late_at(&delays, start + ms(n));
+        assert_eq!((late(99), late(100)), (ms(0), ms(0)), "it had not begun");
+        assert_eq!(
+            (late(399), late(401)),
+            (ms(299), ms(301)),
+            "the thread looked again"
+        );
+        assert_eq!(late_at(&delays, start + ms(401) + LOOK), ms(0), "and was in time");
+        assert_eq!(late(940), ms(40));
+        assert_eq!(late(2000), ms(0));
+    }
 }

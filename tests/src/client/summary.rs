@@ -58,6 +58,27 @@ impl Outcomes {
         }
     }
 
+    /// Those that a backend's first byte had reached before `at`. Where `at`
+    /// is when a test begins to change something, these are who cannot have
+    /// met the change: one begun before it and delayed may have.
+    #[must_use]
+    pub fn served_before(&self, at: Instant) -> Self {
+        let before = |outcome: &&Outcome| first_byte(outcome).is_some_and(|first| first < at);
+        Self {
+            all: self.all.iter().filter(before).cloned().collect(),
+        }
+    }
+
+    /// Those that had ended before `at`, served or not: as
+    /// [`Outcomes::served_before`], where failures count too.
+    #[must_use]
+    pub fn ended_before(&self, at: Instant) -> Self {
+        let before = |outcome: &&Outcome| outcome.begun + outcome.lasted < at;
+        Self {
+            all: self.all.iter().filter(before).cloned().collect(),
+        }
+    }
+
     /// Those that were open at `at`: begun before, ended after.
     #[must_use]
     pub fn open_at(&self, at: Instant) -> Self {

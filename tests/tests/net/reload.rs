@@ -122,7 +122,8 @@ impl Yard {
 
         let before = self.kept_sockets();
         let at_changing = self.idle(CHANGING, 20);
-        let limited = listener("changing", CHANGING, "protocol: TCP, idleTimeout: 1s");
+        // Longer than any of the listener's other clients needs, who must all be served.
+        let limited = listener("changing", CHANGING, "protocol: TCP, idleTimeout: 3s");
         self.rewrite(&[limited.clone(), tcp("added", ADDED)], &both);
         must_leave(
             at_changing,
@@ -172,6 +173,9 @@ fn under_load(lab: &Lab, workers: usize) {
 
     let changed = yard.edit(lab, workers);
     assert_eq!(yard.kept_sockets(), before, "nothing was bound again");
+    // Before they are closed: all ask at once then, which is the test's own doing.
+    let longest = busy.so_far().iter().map(|s| s.longest_answer).max();
+    let longest = longest.expect("there are sessions");
 
     let (seen, seen_changing) = (load.stop(), changing.stop());
     lab.say(format!("beside the changes: {seen}"));
@@ -184,18 +188,11 @@ fn under_load(lab: &Lab, workers: usize) {
             .iter()
             .filter(|s| matches!(s.ended, Some((_, End::Finished))))
             .count();
-        let longest = sessions
-            .iter()
-            .map(|s| s.longest_answer)
-            .max()
-            .unwrap_or_default();
-        lab.say(format!(
-            "{what}: {lived} of {} sessions lived; longest answer {longest:.1?}",
-            sessions.len()
-        ));
+        lab.say(format!("{what}: {lived} of {} sessions lived", sessions.len()));
         assert_eq!(lived, sessions.len());
-        assert!(longest <= Duration::from_secs(1), "{longest:?}");
     }
+    lab.say(format!("longest answer beside the changes: {longest:.1?}"));
+    assert!(longest <= Duration::from_secs(1), "{longest:?}");
 }
 
 /// Mistakes are reported with file, line and field; what runs goes on as it was.
@@ -208,7 +205,6 @@ fn invalid_edits(lab: &Lab, workers: usize) {
     let before = sockets(&proxy, &[PORT]);
     let snapshot = proxy.json("/snapshot");
     let sessions = Sessions::open(&client, &SessionPlan::idle(proxy_host.at(PORT), 20));
-    let asked = Instant::now();
     let load = Load::start(&client, LoadPlan::new(proxy_host.at(PORT), 100));
     // Each mistake stands alone on the line that the report must name.
     let edits = [
@@ -255,7 +251,7 @@ fn invalid_edits(lab: &Lab, workers: usize) {
     let seen = load.stop();
     lab.say(seen.to_string());
     seen.must_all_be_served();
-    only(&seen.begun(asked, correcting), "b1");
+    only(&seen.served_before(correcting), "b1");
     only(&seen.begun_since(corrected), "b2");
     assert_eq!(sockets(&proxy, &[PORT]), before);
     drop(sessions);

@@ -92,6 +92,13 @@ pub struct Kill {
     pub dead: Instant,
 }
 
+impl Kill {
+    /// Whether this connection was open at the kill.
+    pub fn met(&self, outcome: &Outcome) -> bool {
+        outcome.begun < self.dead && outcome.begun + outcome.lasted > self.asked
+    }
+}
+
 pub fn kill(backend: &mut Backend) -> Kill {
     let asked = Instant::now();
     backend.kill();
@@ -106,10 +113,7 @@ pub fn kill(backend: &mut Backend) -> Kill {
 #[track_caller]
 pub fn must_be_served_but_at(lab: &Lab, seen: &Outcomes, kills: &[Kill]) {
     lab.say(seen.to_string());
-    let open = |o: &&Outcome| {
-        let ended = o.begun + o.lasted;
-        kills.iter().any(|kill| o.begun < kill.dead && ended > kill.asked)
-    };
+    let open = |o: &&Outcome| kills.iter().any(|kill| kill.met(o));
     let all = seen.iter().filter(open).count();
     let cut = seen.failed().filter(open).count();
     lab.say(format!("open at a kill: {all}, of which {cut} failed"));

@@ -20,7 +20,7 @@ pub fn add(suite: &mut Suite) {
     suite.workers("dns::srv_ports_weights_priorities", srv);
 }
 
-/// How long after the change connections to `old` were still begun. `seen` ends before the next change.
+/// How long after the change connections to `old` were still begun. `seen` has nobody whom the next change met.
 fn lag(seen: &Outcomes, change: Change, old: &str) -> Duration {
     let after = seen.begun_since(change.served);
     let last = after.last_begun_to(old);
@@ -64,7 +64,7 @@ fn a_record_changes(lab: &Lab, workers: usize) {
         seen.must_all_be_served();
         for (n, (change, old, new)) in changes.iter().enumerate() {
             let next = changes.get(n + 1).map_or(end, |(next, ..)| next.asked);
-            let after = seen.begun(change.asked, next);
+            let after = seen.begun_since(change.asked).served_before(next);
             assert!(
                 after.by_name().contains_key(*new),
                 "change {n}: nobody reached {new}: {after}"

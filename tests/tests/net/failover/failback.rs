@@ -58,7 +58,7 @@ fn sticky(lab: &Lab, workers: usize) {
         "backup",
     );
     // Whether they were all served is judged above: one that was open at the second kill may not have been.
-    let between = seen.begun(revived, second.asked).by_name();
+    let between = seen.begun_since(revived).served_before(second.asked).by_name();
     assert_eq!(between.keys().collect::<Vec<_>>(), ["backup"], "{between:?}");
     only(&seen.begun_since(back), "primary");
 }
@@ -118,7 +118,7 @@ fn delayed(lab: &Lab, workers: usize) {
     pair.primary.revive();
     pair.await_both_serving();
     let early = planned(&pair.proxy, "app");
-    let_pass(delay / 2);
+    let_pass(delay / 4); // the relapse has to come before the delay is over
     kill(&mut pair.primary); // nobody is on it
     pair.proxy
         .await_chain("app", "no failback is planned", SOON, |state| {
@@ -145,7 +145,9 @@ fn delayed(lab: &Lab, workers: usize) {
     let seen = load.stop();
     must_be_served_but_at(lab, &seen, &[first]);
     only(
-        &seen.begun(first.dead + MEASURING, back - 2 * MEASURING),
+        &seen
+            .begun_since(first.dead + MEASURING)
+            .served_before(reviving + delay),
         "backup",
     );
     only(&seen.begun_since(back), "primary");
@@ -219,7 +221,7 @@ fn scheduled(lab: &Lab, workers: usize) {
         let seen = load.stop();
         lab.say(format!("{name}\n{seen}"));
         seen.must_all_be_served();
-        only(&seen.begun(clocks.0, start_at - MEASURING), "backup");
+        only(&seen.served_before(start_at), "backup");
         let then = seen.begun_since(start_at + MEASURING);
         only(&then, if today { "primary" } else { "backup" });
     }

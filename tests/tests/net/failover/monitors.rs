@@ -97,7 +97,7 @@ fn two_monitors(lab: &Lab, workers: usize) {
     let seen = load.stop();
     lab.say(seen.to_string());
     seen.must_all_be_served();
-    only(&seen.begun(out, back), "b2");
+    only(&seen.begun_since(out).served_before(back), "b2");
     only(&seen.begun_since(again), "b2");
     assert!(
         seen.begun(back, again).by_name().contains_key("b1"),

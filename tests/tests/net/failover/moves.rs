@@ -11,7 +11,7 @@ use switchyard_tests::manifest;
 use switchyard_tests::suite::Suite;
 use switchyard_tests::switchyard::{Plan, Switchyard};
 
-use super::{PORT, QUICK_HEALTH, SOON, await_open, backend, chain, entry, must_leave_paced, pool};
+use super::{MEASURING, PORT, QUICK_HEALTH, SOON, await_open, backend, chain, entry, must_leave_paced, pool};
 
 pub fn add(suite: &mut Suite) {
     suite.workers("failover::drain_vanished", drain_vanished);
@@ -73,7 +73,8 @@ fn on_down(lab: &Lab, workers: usize) {
 /// An address leaves DNS: its sessions leave after a while, unless it comes back; those of others, and of a chain that
 /// does not want it, stay.
 fn drain_vanished(lab: &Lab, workers: usize) {
-    let after = Duration::from_secs(3);
+    // Longer than it takes to leave DNS and to come back.
+    let after = Duration::from_secs(5);
     let (client, proxy_host) = (lab.host("client", 100), lab.host("proxy", 2));
     let (stays, goes) = (backend(lab, "stays", 11), backend(lab, "goes", 12));
     let a = |b: &Backend| format!("A {}", b.address().ip());
@@ -84,7 +85,7 @@ fn drain_vanished(lab: &Lab, workers: usize) {
     lab.say(dns.version());
     let backends = [format!("- {{name: app, host: app.example.test, port: {PORT}}}")];
     let rules = format!("{QUICK_HEALTH}\nresolution: {{nameservers: [10.77.0.53]}}");
-    let drains = format!("{rules}\nfailover: {{pace: 50}}\ndrainVanished: {{after: 3s}}");
+    let drains = format!("{rules}\nfailover: {{pace: 50}}\ndrainVanished: {{after: 5s}}");
     let manifests = manifest::join(&[
         pool(&["drains", "keeps"]),
         chain("drains", &backends, &drains),
@@ -125,13 +126,13 @@ fn drain_vanished(lab: &Lab, workers: usize) {
     assert_eq!(kept.open_now(), 100);
     let all = drained.close();
     let first = must_leave_paced(lab, &of(&all, "goes"), 50);
-    let waited = first - change.asked;
-    lab.say(format!("the first left {waited:.2?} after its address left DNS"));
+    // The zone changed between these two moments.
+    let (most, least) = (first - change.asked, first - change.served);
+    lab.say(format!("the first left {most:.2?} after its address left DNS"));
+    assert!(most >= after, "{most:?}");
     // TTL and promised second after that, then `after`.
-    assert!(
-        waited >= after && waited <= after + Duration::from_millis(2250),
-        "{waited:?}"
-    );
+    let within = after + Duration::from_secs(2) + MEASURING;
+    assert!(least <= within, "{least:?}");
     must_live(&of(&all, "stays"));
     must_live(&kept.close());
 }

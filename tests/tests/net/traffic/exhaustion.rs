@@ -50,9 +50,9 @@ fn must_live(sessions: &[Session]) {
 fn run_out(lab: &Lab, workers: usize) {
     let (client, proxy_host, _b1, mut proxy) = start(lab, workers, (256, 256));
     let mut plan = SessionPlan::idle(proxy_host.at(PORT), 64);
-    plan.deadline = Duration::from_secs(2);
     let inside = Sessions::open(&client, &plan);
     plan.count = 200;
+    plan.deadline = Duration::from_secs(2); // most of them wait until then
     let rush = Sessions::open(&client, &plan);
     let (served, waiting): (Vec<_>, Vec<_>) = rush.so_far().into_iter().partition(|s| s.served_by.is_some());
     lab.say(format!(

@@ -161,10 +161,10 @@ fn affinity(lab: &Lab, workers: usize) {
         away,
         "b1 is back: who moved stays where its sessions are"
     );
-    let_pass(ttl / 2);
-    assert_eq!(serve(), away, "as long as it keeps coming");
-    let_pass(ttl / 2);
-    assert_eq!(serve(), away, "as long as it keeps coming");
+    for _ in 0..4 {
+        let_pass(ttl / 4);
+        assert_eq!(serve(), away, "as long as it keeps coming");
+    }
     let_pass(ttl + Duration::from_millis(500));
     assert_eq!(serve(), home, "who stayed away for the ttl is at home again");
 }
@@ -185,10 +185,19 @@ fn slow_start(lab: &Lab, workers: usize) {
     backends[0].revive();
     let load = Load::start(&client, LoadPlan::new(proxy_host.at(PORT), 200));
     proxy.await_serving("app", &all, SOON);
-    let back = Instant::now();
+    let shown = Instant::now();
     let_pass(warm + Duration::from_secs(3));
     let seen = load.stop();
     seen.must_all_be_served();
+    // The first that it served tells better when it was back than the moment at which that was shown.
+    let first = seen
+        .iter()
+        .find(|o| o.served.as_ref().is_some_and(|(_, by)| by.name == "b1"));
+    let back = first.expect("it serves again").begun;
+    assert!(
+        back < shown + Duration::from_secs(1),
+        "nobody in the first second: {seen}"
+    );
     let second = |n: u64| back + Duration::from_secs(n);
     let shares: Vec<f64> = (0..8)
         .map(|n| share(&seen.begun(second(n), second(n + 1)), "b1"))
@@ -197,7 +206,7 @@ fn slow_start(lab: &Lab, workers: usize) {
         "slowStart {warm:?}: its share in each second: {shares:.2?}"
     ));
     // Its weight grows evenly from a tenth to the whole: its share from 1/11 to 1/2.
-    assert!(shares[0] > 0.0 && shares[0] < 0.25, "{shares:?}");
+    assert!(shares[0] < 0.25, "{shares:?}");
     assert!(shares[2] > shares[0] && shares[2] < 0.45, "{shares:?}");
     assert!(shares[4] > shares[2], "{shares:?}");
     for late in &shares[6..] {
