@@ -7,6 +7,8 @@ use std::num::NonZeroUsize;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use switchyard_snapshot::{AcceptProxy, Listener, Protocol, SendProxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -140,7 +142,7 @@ async fn slow_and_silent_clients_are_cut_off_by_the_handshake_timeout() {
     assert_eq!(rest(&mut silent).await.1, Err(ErrorKind::ConnectionReset));
     assert_eq!(rest(&mut drip).await.1, Err(ErrorKind::ConnectionReset));
     assert!(
-        (Duration::from_millis(300)..Duration::from_secs(3)).contains(&begun.elapsed()),
+        begun.elapsed() >= Duration::from_millis(300),
         "{:?}",
         begun.elapsed()
     );
@@ -166,14 +168,11 @@ async fn where_the_server_speaks_first_silence_means_the_default_chain() {
     chain.server_first = true;
     let mail = Control::new(chain, vec![candidate(mail.address)]);
     let workers = workers(1);
-    let at = apply(
-        &workers,
-        routing(vec![(listener("main", Protocol::Auto), vec![&named, &mail])]),
-    )
-    .await["main"];
-    let begun = Instant::now();
+    let mut main = listener("main", Protocol::Auto);
+    // Nobody is served because that is over.
+    main.handshake_timeout = Duration::from_mins(1);
+    let at = apply(&workers, routing(vec![(main, vec![&named, &mail])])).await["main"];
     client(at, "220 mail").await;
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     answer(at, &client_hello("sync.example"), "sync").await;
     workers.stop().await;
 }
@@ -341,13 +340,11 @@ async fn sources_are_let_in_or_not_and_probes_are_told_the_truth() {
     apply(&workers, routing(vec![(main, vec![&control])])).await;
     let mut probe = client(at, "e").await;
     ask(&mut probe, "served like a client").await;
+    // A client would wait for longer than this test does.
+    control.chain.connect.timeout = Duration::from_mins(1);
     control.publish(vec![]);
-    let begun = Instant::now();
+    // A probe does not wait for an endpoint.
     assert_reset(at).await;
-    assert!(
-        begun.elapsed() < Duration::from_millis(500),
-        "a probe does not wait for an endpoint"
-    );
     drop(probe);
     let totals = workers.counters();
     assert_eq!(totals.listeners["main"].accepted, 1);
@@ -463,8 +460,10 @@ fn few_descriptors_child() {
 }
 
 /// Connects 200 clients to a proxy that has 128 descriptors and believes to have `told`, while one session goes on; then
-/// lets them go. How many were served while all were there, and how often the proxy was limited and failed to accept.
-async fn exhaust(told: u64) -> (usize, u64, u64) {
+/// lets them go. How many were served while all were there (`least`, and whoever else is before it is quiet), and how often the
+/// proxy was limited and failed to accept.
+async fn exhaust(told: u64, least: usize) -> (usize, u64, u64) {
+    const QUIET: Duration = Duration::from_millis(500);
     let echo = Echo::start("e").await;
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "listener::tests::few_descriptors_child", "--nocapture"])
@@ -485,15 +484,21 @@ async fn exhaust(told: u64) -> (usize, u64, u64) {
     for _ in 0..200 {
         crowd.push(TcpStream::connect(at).await.unwrap());
     }
-    let answers = crowd.iter_mut().map(|stream| async {
-        let answered = tokio::time::timeout(Duration::from_secs(2), stream.read(&mut [0])).await;
-        matches!(answered, Ok(Ok(1)))
-    });
-    let served = futures::future::join_all(answers)
-        .await
-        .into_iter()
-        .filter(|served| *served)
-        .count();
+    let mut served = 0;
+    let mut answers: FuturesUnordered<_> = crowd
+        .iter_mut()
+        .map(|stream| async { stream.read(&mut [0]).await })
+        .collect();
+    let begun = Instant::now();
+    loop {
+        match tokio::time::timeout(QUIET, answers.next()).await {
+            Ok(Some(answered)) => served += usize::from(matches!(answered, Ok(1))),
+            Ok(None) => break,
+            Err(_) if served >= least => break,
+            Err(_) => assert!(begun.elapsed() < Duration::from_secs(20), "only {served}"),
+        }
+    }
+    drop(answers);
     ask(&mut first, "still served").await;
     drop(crowd);
     // Nobody has to be told that there are descriptors again.
@@ -512,7 +517,7 @@ async fn exhaust(told: u64) -> (usize, u64, u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stops_accepting_before_descriptors_run_out() {
-    let (served, limited, errors) = exhaust(128).await;
+    let (served, limited, errors) = exhaust(128, 47).await;
     // Of 128 descriptors 32 are kept back; two for each session.
     assert_eq!(served, 47, "and the first one");
     assert!(limited > 0);
@@ -521,7 +526,7 @@ async fn stops_accepting_before_descriptors_run_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn survives_running_out_of_descriptors_all_the_same() {
-    let (served, _, errors) = exhaust(100_000).await;
+    let (served, _, errors) = exhaust(100_000, 21).await;
     assert!(served > 20, "{served}");
     assert!(errors > 0);
 }

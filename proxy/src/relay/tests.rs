@@ -259,15 +259,25 @@ async fn what_a_backend_said_before_it_hung_up_arrives() {
 
 #[tokio::test]
 async fn an_idle_session_is_closed_with_fin_and_a_busy_one_is_not() {
+    // So long a pause of this test itself makes the busy one idle, too.
+    const IDLE: Duration = Duration::from_secs(3);
     let mut main = listener("main", Protocol::Tcp);
-    main.idle_timeout = Duration::from_millis(400);
+    main.idle_timeout = IDLE;
     let pair = Pair::new(main).await;
+    let end = &async |stream: &mut TcpStream| {
+        let mut bytes = Vec::new();
+        let ended = tokio::time::timeout(5 * IDLE, stream.read_to_end(&mut bytes)).await;
+        (
+            bytes,
+            ended.expect("closed").map(drop).map_err(|error| error.kind()),
+        )
+    };
+    let begun = Instant::now();
     let (mut idle, mut idle_backend) = pair.connect().await;
     let (mut busy, mut busy_backend) = pair.connect().await;
-    let begun = Instant::now();
     let closed = async move {
-        let client = rest(&mut idle).await;
-        (client, rest(&mut idle_backend).await, begun.elapsed())
+        let client = end(&mut idle).await;
+        (client, end(&mut idle_backend).await, begun.elapsed())
     };
     tokio::pin!(closed);
     let (client, backend, after) = loop {
@@ -278,17 +288,14 @@ async fn an_idle_session_is_closed_with_fin_and_a_busy_one_is_not() {
         }
     };
     assert_eq!((client, backend), ((vec![], Ok(())), (vec![], Ok(()))));
-    assert!(
-        (Duration::from_millis(400)..Duration::from_secs(5)).contains(&after),
-        "{after:?}"
-    );
+    assert!(after >= IDLE, "{after:?}");
     pair.until_ended(End::Idle).await;
     busy.write_all(b"still here").await.unwrap();
     expect(&mut busy_backend, "still here").await;
     // Half-closed sessions are no exception.
     busy.shutdown().await.unwrap();
-    assert_eq!(rest(&mut busy_backend).await.1, Ok(()));
-    assert_eq!(rest(&mut busy).await, (vec![], Ok(())));
+    assert_eq!(end(&mut busy_backend).await.1, Ok(()));
+    assert_eq!(end(&mut busy).await, (vec![], Ok(())));
     pair.workers.stop().await;
 }
 
@@ -300,13 +307,13 @@ async fn a_closed_session_delivers_what_waits_and_does_not_linger_for_ever() {
     let endpoint = pair.control.handle.view().candidates[0].endpoint.id;
     let endpoints = [endpoint].into();
     let why = CloseReason::Failback;
+    let begun = Instant::now();
     assert_eq!(
         pair.workers
             .close_sessions(pair.control.id(), &endpoints, 9, why)
             .await,
         1
     );
-    let begun = Instant::now();
     // The backend hears of it at once, though its client is slow.
     assert_eq!(rest(&mut backend).await, (vec![], Ok(())));
     let (bytes, ended) = rest(&mut client).await;
@@ -315,10 +322,7 @@ async fn a_closed_session_delivers_what_waits_and_does_not_linger_for_ever() {
     // Neither side closes: we do not wait for them longer than we said.
     pair.until_ended(End::Moved(CloseReason::Failback)).await;
     let lingered = begun.elapsed();
-    assert!(
-        (LINGER..LINGER + Duration::from_secs(3)).contains(&lingered),
-        "{lingered:?}"
-    );
+    assert!(lingered >= LINGER, "{lingered:?}");
     pair.workers.stop().await;
 }
 

@@ -1,6 +1,7 @@
 //! An authoritative server (hickory-server) on loopback, UDP and TCP, whose behaviour a test chooses.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -52,15 +53,28 @@ fn name(text: &str) -> Name {
     Name::from_ascii(text).unwrap()
 }
 
+/// Both transports at one port. Where the system chooses it, it knows of TCP only: the UDP port of that number may be somebody's.
+async fn sockets(address: SocketAddr) -> (TcpListener, UdpSocket) {
+    // Those that are of no use are kept until one is, so that none is offered twice.
+    let mut taken = Vec::new();
+    loop {
+        let tcp = TcpListener::bind(address).await.unwrap();
+        match UdpSocket::bind(tcp.local_addr().unwrap()).await {
+            Ok(udp) => return (tcp, udp),
+            Err(error) if address.port() == 0 && error.kind() == ErrorKind::AddrInUse => taken.push(tcp),
+            Err(error) => panic!("{address}: {error}"),
+        }
+    }
+}
+
 impl DnsServer {
     pub(crate) async fn start() -> Self {
         Self::start_on("127.0.0.1:0".parse().unwrap()).await
     }
 
     pub(crate) async fn start_on(address: SocketAddr) -> Self {
-        let tcp = TcpListener::bind(address).await.unwrap();
+        let (tcp, udp) = sockets(address).await;
         let address = tcp.local_addr().unwrap();
-        let udp = UdpSocket::bind(address).await.unwrap();
         let origin = name("example.");
         let zone = Arc::new(InMemoryZoneHandler::empty(
             origin.clone(),

@@ -1,10 +1,12 @@
 //! Data workers with real sockets on loopback, and chains whose views the test writes itself.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use switchyard_snapshot::{
@@ -12,7 +14,7 @@ use switchyard_snapshot::{
     GossipKey, HeaderRules, Health, HttpLimits, HttpVersion, Listener, Mode, OnDown, OnMissing, PoolId,
     Private, Protocol, Redirect, Resolution, SendProxy, Target, TicketKey,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -386,6 +388,29 @@ pub(crate) async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, Res
     let mut bytes = Vec::new();
     let ended = within(stream.read_to_end(&mut bytes)).await;
     (bytes, ended.map(drop).map_err(|error| error.kind()))
+}
+
+/// Waits until so many of these have been closed in order; all others are still served by an [`Echo`].
+pub(crate) async fn assert_closed(streams: impl IntoIterator<Item = &mut TcpStream>, count: usize) {
+    let mut open: Vec<_> = streams.into_iter().collect();
+    let left = open.len() - count;
+    let closed = poll_fn(|cx| {
+        open.retain(|stream| match stream.poll_peek(cx, &mut ReadBuf::new(&mut [0])) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(0)) => false,
+            Poll::Ready(other) => panic!("FIN, not {other:?}"),
+        });
+        if open.len() > left {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    });
+    within(closed).await;
+    assert_eq!(open.len(), left);
+    for stream in open {
+        ask(stream, "alive").await;
+    }
 }
 
 /// Connects, and is turned away with a reset: so soon, maybe, that the connect itself hears of it.

@@ -267,6 +267,15 @@ impl Rig {
         }
     }
 
+    /// The operator's own certificate is made anew in time, as while the operator runs.
+    pub(super) async fn keep_fresh(&self) -> Infallible {
+        let mut look = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            look.tick().await;
+            self.identity.put_to_use(None, Timestamp::now()).unwrap();
+        }
+    }
+
     /// Connections accepted so far, at both ports.
     pub(super) fn accepted(&self) -> u64 {
         self.identity.server_tls().counters().accepted()
@@ -299,8 +308,13 @@ impl Proxy {
 
     /// Waits until its freshness is as it should be.
     pub(super) async fn until(&self, what: impl Fn(&Freshness) -> bool) -> Freshness {
+        self.until_within(PATIENCE, what).await
+    }
+
+    /// The same, where certificates take longer.
+    pub(super) async fn until_within(&self, limit: Duration, what: impl Fn(&Freshness) -> bool) -> Freshness {
         let mut freshness = self.client.freshness();
-        let reached = tokio::time::timeout(PATIENCE, freshness.wait_for(|freshness| what(freshness))).await;
+        let reached = tokio::time::timeout(limit, freshness.wait_for(|freshness| what(freshness))).await;
         let Ok(reached) = reached else {
             panic!("it stays at {:?}", *self.client.freshness().borrow());
         };

@@ -54,7 +54,8 @@ async fn the_ca_is_rotated_while_one_stays_connected_and_another_comes_back() {
     let lifetimes = Lifetimes {
         ca: seconds(24 * 3600),
         propagation: seconds(240),
-        certificate: seconds(6),
+        // `stays` is asked again after the first renewal, at two thirds of it, and before its own certificate ends.
+        certificate: seconds(15),
     };
     let rig = Rig::start(lifetimes).await;
     let old_bundle = rig.identity.bundle().borrow().clone();

@@ -107,7 +107,10 @@ async fn who_cannot_be_served_is_told_why_and_when_to_come_back() {
     let mut client = front.connect().await;
     assert_eq!(client.ask("GET / HTTP/1.1\r\n\r\n").await.status(), 400);
     client.end().await;
-    let dead = Control::simple("web", &[nobody()]);
+    // The attempts together shall leave most of a client's patience here.
+    let mut chain = rig::chain("web");
+    chain.connect.timeout = Duration::from_millis(300);
+    let dead = Control::new(chain, vec![candidate(nobody())]);
     let front = Front::of(dead, |_| {}).await;
     let mut client = front.connect().await;
     assert_eq!(client.ask(&get("/")).await.status(), 502);

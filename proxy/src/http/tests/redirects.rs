@@ -7,7 +7,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{Method, Request};
 use jiff::{SignedDuration, Timestamp};
-use switchyard_snapshot::{Dialect, Fallback, GossipKey, Private};
+use switchyard_snapshot::{Chain, Dialect, Fallback, GossipKey, Private};
 
 use super::*;
 use crate::chain::view::{Detour, Direct, Returning, Target};
@@ -59,7 +59,6 @@ impl Front {
 async fn start(control: Control, main: Listener) -> (Front, SocketAddr) {
     let main = Listener {
         idle_timeout: 5 * SECOND,
-        handshake_timeout: SECOND,
         direct_port: Some(0),
         max_guests: 100,
         ..main
@@ -83,6 +82,13 @@ async fn home(sites: &[&Site], change: impl FnOnce(&mut Listener)) -> Front {
     start(Control::simple("web", &addresses), main).await.0
 }
 
+/// A chain whose clients wait for a server for longer than any test takes.
+fn patient() -> Chain {
+    let mut chain = rig::chain("web");
+    chain.connect.timeout = 60 * SECOND;
+    chain
+}
+
 /// Where they are served, and its direct port.
 async fn host(sites: &[&Site], change: impl FnOnce(&mut Control)) -> (Front, SocketAddr) {
     let mut chain = rig::chain("web");
@@ -90,7 +96,10 @@ async fn host(sites: &[&Site], change: impl FnOnce(&mut Control)) -> (Front, Soc
     let candidates = sites.iter().map(|site| candidate(site.address)).collect();
     let mut control = Control::new(chain, candidates);
     change(&mut control);
-    start(control, listener("main", Protocol::Http)).await
+    let mut main = listener("main", Protocol::Http);
+    // Guests are looked at four times as often.
+    main.handshake_timeout = SECOND;
+    start(control, main).await
 }
 
 fn keys() -> RelayKeys {
@@ -149,7 +158,7 @@ async fn a_client_follows_and_the_server_sees_its_own_name() {
 async fn who_waits_when_a_detour_begins_is_told_too() {
     let relay = Site::start("relay").await;
     for (dialects, status) in [(&[Dialect::Http][..], 307), (&[], 200)] {
-        let dead = Control::simple("web", &[rig::nobody()]);
+        let dead = Control::new(patient(), vec![candidate(rig::nobody())]);
         let (mut here, _) = start(dead, listener("main", Protocol::Http)).await;
         let mut waits = here.connect().await;
         waits.say(&get("/")).await;
@@ -159,7 +168,7 @@ async fn who_waits_when_a_detour_begins_is_told_too() {
                 .iter()
                 .sum::<u64>()
         };
-        eventually("nobody is reached", SECOND, || failed() > 0).await;
+        eventually("nobody is reached", 5 * SECOND, || failed() > 0).await;
         here.detours(&[&relay], detour("b.example", 8080, dialects));
         assert_eq!(waits.hear().await.status(), status);
         assert_eq!(here.redirected(), [u64::from(status == 307), 0, 0, 0]);
@@ -169,12 +178,13 @@ async fn who_waits_when_a_detour_begins_is_told_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_back_is_not_redirected_again_but_parallel_connections_are() {
     let relay = Site::start("relay").await;
-    let mut here = home(&[], |_| ()).await;
+    // `parallel` says nothing for a while.
+    let mut here = home(&[], |listener| listener.handshake_timeout = 60 * SECOND).await;
     here.detours(&[&relay], detour("b.example", 8080, &[Dialect::Http]));
     let mut parallel = here.connect().await;
     // Only who is accepted before counts as parallel.
     let accepted = || here.workers.counters().listeners["main"].accepted;
-    eventually("it is accepted", SECOND, || accepted() == 1).await;
+    eventually("it is accepted", 5 * SECOND, || accepted() == 1).await;
     // Moments are told apart by the millisecond.
     tokio::time::sleep(Duration::from_millis(2)).await;
     assert_eq!(here.connect().await.ask(&get("/")).await.status(), 307);
@@ -280,13 +290,14 @@ async fn requests_and_handshakes_are_redirected_where_their_own_dialect_is_liste
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_end_when_a_detour_begins() {
     let site = Site::start("one").await;
-    let mut here = home(&[&site], |_| ()).await;
+    // `silent` says nothing until the others are done.
+    let mut here = home(&[&site], |listener| listener.handshake_timeout = 60 * SECOND).await;
     let mut idle = here.connect().await;
     assert_eq!(idle.ask(&get("/")).await.status(), 200);
     let mut busy = here.connect().await;
     busy.say("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel")
         .await;
-    eventually("the request arrives", SECOND, || site.heads().len() == 2).await;
+    eventually("the request arrives", 5 * SECOND, || site.heads().len() == 2).await;
     let mut silent = here.connect().await;
     here.detours(&[], detour("b.example", 8080, &[Dialect::Http]));
     assert_eq!(idle.end().await, b"");
@@ -307,11 +318,11 @@ async fn idle_connections_end_when_a_detour_begins() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_a_server_when_a_detour_begins_is_redirected() {
-    let mut here = home(&[], |_| ()).await;
+    let (mut here, _) = start(Control::new(patient(), vec![]), listener("main", Protocol::Http)).await;
     let mut client = here.connect().await;
     client.say(&get("/")).await;
     let accepted = || here.workers.counters().listeners["main"].accepted;
-    eventually("it waits", SECOND, || accepted() == 1).await;
+    eventually("it waits", 5 * SECOND, || accepted() == 1).await;
     here.detours(&[], detour("b.example", 8080, &[Dialect::Http]));
     assert_eq!(client.hear().await.status(), 307);
 }
@@ -545,7 +556,7 @@ async fn guests_that_are_still_there_after_the_grace_are_sent_away_at_pace() {
     }
     let mut local = there.connect().await;
     local.say(slow).await;
-    eventually("all are under way", SECOND, || site.heads().len() == 7).await;
+    eventually("all are under way", 5 * SECOND, || site.heads().len() == 7).await;
     there.control.chain.redirect.grace = Duration::ZERO;
     let begun = Instant::now();
     returning(&mut there.control, &site, Duration::ZERO, &[Dialect::Http]);

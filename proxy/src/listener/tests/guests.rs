@@ -88,7 +88,7 @@ pub(super) async fn connect(at: SocketAddr, first: &[u8]) -> TcpStream {
 }
 
 async fn no_guests(workers: &Workers, chain: &ChainId) {
-    eventually("every guest has left", SECOND, || {
+    eventually("every guest has left", SECOND * 5, || {
         workers.counters().chains[chain].guests == 0
     })
     .await;
@@ -297,7 +297,7 @@ async fn guests_have_so_many_places_and_no_more() {
     assert_eq!(refused(&workers, Refusal::GuestsFull), 1);
     answer(at, b"others are not concerned", "e").await;
     drop(one);
-    eventually("a place is free", SECOND, || {
+    eventually("a place is free", SECOND * 5, || {
         workers.counters().chains[control.id()].guests == 1
     })
     .await;
@@ -348,13 +348,10 @@ async fn the_real_client_is_let_in_or_not_and_probes_are_no_guests() {
     assert_reset_after(direct, &third).await;
     assert_eq!(refused(&workers, Refusal::GuestsFull), 1);
     drop((probe, relayed));
+    // Told the truth at once: a client would wait for longer than this test does.
+    control.chain.connect.timeout = Duration::from_mins(1);
     control.publish(vec![]);
-    let begun = Instant::now();
     assert_reset_after(direct, b"probe").await;
-    assert!(
-        begun.elapsed() < Duration::from_millis(500),
-        "told the truth at once"
-    );
     workers.stop().await;
 }
 
@@ -546,12 +543,7 @@ async fn guests_go_back_the_idlest_first_and_only_where_they_belong() {
     assert_eq!(back(2, Duration::ZERO, &["home"]).await, 2);
     assert_eq!(workers.counters().chains[control.id()].guests_arrived, 5);
     ask(&mut guests[0], "still served").await;
-    let mut gone = 0;
-    for stream in &mut guests[1..] {
-        let end = tokio::time::timeout(Duration::from_millis(200), stream.read(&mut [0])).await;
-        gone += usize::from(matches!(end, Ok(Ok(0))));
-    }
-    assert_eq!(gone, 3, "closed in order");
+    rig::assert_closed(&mut guests[1..], 3).await;
     assert_eq!(back(9, Duration::ZERO, &["home", "other"]).await, 2);
     ask(&mut ordinary, "whoever is no guest stays").await;
     drop(guests);

@@ -53,10 +53,17 @@ impl Site {
     }
 }
 
+/// Whoever has to wait for an endpoint waits for longer than a test does.
+fn patient(name: &str, at: SocketAddr) -> Control {
+    let mut chain = rig::chain(name);
+    chain.connect.timeout = Duration::from_mins(1);
+    Control::new(chain, vec![candidate(at)])
+}
+
 /// Whoever comes to `home` is served by `away`.
 async fn pair(protocol: Protocol, backend: SocketAddr) -> (Site, Site) {
-    let away = Site::new("away", Control::simple("away", &[backend]), with_direct(protocol)).await;
-    let control = Control::simple("home", &[rig::nobody()]);
+    let away = Site::new("away", patient("away", backend), with_direct(protocol)).await;
+    let control = patient("home", rig::nobody());
     let mut home = Site::new("home", control, with_direct(protocol)).await;
     home.detours(&[&away], |_| ());
     (home, away)
@@ -353,7 +360,8 @@ async fn a_client_stays_with_its_relay_and_clients_spread() {
         *relays.entry(own.unwrap()).or_default() += 1;
     }
     assert_eq!(relays.len(), 3);
-    assert!(relays.values().all(|clients| *clients >= 8), "{relays:?}");
+    // The relays' ports, which decide who goes where, are other ones each time: one run in 300 000 gives a relay fewer.
+    assert!(relays.values().all(|clients| *clients >= 5), "{relays:?}");
     stop(sites.into_iter().chain([home])).await;
 }
 
@@ -377,7 +385,7 @@ async fn nobody_is_relayed_twice() {
     for protocol in [Protocol::Tcp, Protocol::Auto] {
         let (home, mut away) = pair(protocol, echo.address).await;
         away.detours(&[&home], |_| ());
-        let begun = Instant::now();
+        // Nobody waits: that would take longer than this test.
         for first in [&b"SSH-2.0-x\r\n\r\n"[..], b"GET / HTTP/1.0\r\n\r\n"] {
             if protocol == Protocol::Tcp || first.starts_with(b"SSH") {
                 assert_reset_after(home.at, first).await;
@@ -391,11 +399,6 @@ async fn nobody_is_relayed_twice() {
         assert_eq!(
             (away.refused(Refusal::NoEndpoint), away.relayed()),
             (clients + 1, 0)
-        );
-        assert!(
-            begun.elapsed() < Duration::from_secs(1),
-            "nobody waits: {:?}",
-            begun.elapsed()
         );
         stop([home, away]).await;
     }
@@ -414,9 +417,7 @@ async fn who_may_not_be_relayed_is_told_so() {
     main.monitor_sources = vec!["127.0.0.0/8".parse().unwrap()];
     let (_, at) = serve_as("test/pool/home", &home.workers, main.clone(), vec![&home.control]).await;
     let before = home.workers.counters();
-    let begun = Instant::now();
     assert_reset(at).await;
-    assert!(begun.elapsed() < Duration::from_millis(500));
     assert_eq!(home.workers.counters(), before);
     // Without a key nobody would believe us.
     main.monitor_sources = vec![];
@@ -448,11 +449,11 @@ async fn whoever_waits_when_others_take_over_is_relayed() {
                 .sum::<u64>()
                 > 0
         };
-        eventually("it was tried in vain", Duration::from_secs(1), tried).await;
+        eventually("it was tried in vain", Duration::from_secs(5), tried).await;
         home.control.publish(vec![]);
         let late = connect(home.at, first).await;
         let accepted = || home.workers.counters().listeners["main"].accepted == 2;
-        eventually("both wait", Duration::from_secs(1), accepted).await;
+        eventually("both wait", Duration::from_secs(5), accepted).await;
         let at = home.at;
         home.detours(&[&away], |_| ());
         let new = connect(at, first).await;

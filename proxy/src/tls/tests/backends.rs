@@ -120,7 +120,11 @@ async fn who_does_not_prove_its_name_is_a_failed_attempt_and_another_is_tried() 
         let mut first = over_tls(address);
         let mut second = over_tls(good.address);
         (first.rank, second.rank) = (0, 1);
-        let mut beside = Control::new(chain(ca.backend("backend.example")), vec![first, second]);
+        // The second is asked because the first has failed, not because it is slow.
+        let mut patient = chain(ca.backend("backend.example"));
+        patient.connect.timeout = Duration::from_secs(5);
+        patient.connect.happy_eyeballs_delay = Duration::from_secs(5);
+        let mut beside = Control::new(patient, vec![first, second]);
         let workers = workers(1);
         let (one, two) = (
             rig::listener("alone", Protocol::Tcp),
@@ -148,17 +152,14 @@ async fn a_backend_that_never_answers_the_handshake_is_given_up_in_time() {
     let mut first = over_tls(silent.local_addr().unwrap());
     let mut second = over_tls(good.address);
     (first.rank, second.rank) = (0, 1);
-    let control = Control::new(chain(ca.backend("backend.example")), vec![first, second]);
+    let mut chain = chain(ca.backend("backend.example"));
+    chain.connect.timeout = Duration::from_mins(1);
+    let control = Control::new(chain, vec![first, second]);
     let workers = workers(1);
     let main = rig::listener("main", Protocol::Tcp);
     let at = apply(&workers, routing(vec![(main, vec![&control])])).await["main"];
-    let begun = std::time::Instant::now();
+    // A competitor is started: the first attempt would last longer than this client waits.
     client(at, "good").await;
-    assert!(
-        begun.elapsed() < Duration::from_secs(1),
-        "a competitor was started: {:?}",
-        begun.elapsed()
-    );
     workers.stop().await;
 }
 

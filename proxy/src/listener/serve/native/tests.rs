@@ -101,7 +101,10 @@ const BOTH: &[Dialect] = &[Dialect::Xmpp, Dialect::Mqtt];
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_when_a_detour_begins_is_told_too() {
     let echo = Echo::start("e").await;
-    let dead = Control::simple("c", &[rig::nobody()]);
+    // They still look when the detour begins.
+    let mut chain = rig::chain("c");
+    chain.connect.timeout = Duration::from_mins(1);
+    let dead = Control::new(chain, vec![candidate(rig::nobody())]);
     let mut here = Here::of(dead, listener("main", Protocol::Tcp)).await;
     let (mut xmpp, mut other) = (here.client(2).await, here.client(3).await);
     xmpp.write_all(XMPP).await.unwrap();
@@ -110,7 +113,7 @@ async fn who_waits_when_a_detour_begins_is_told_too() {
         let counters = here.workers.counters();
         counters.chains[here.control.id()].connect_errors.iter().sum()
     };
-    eventually("both look for somebody", Duration::from_secs(1), || failed() > 1).await;
+    eventually("both look for somebody", Duration::from_secs(5), || failed() > 1).await;
     here.detours(echo.address, BOTH);
     let (said, _) = rest(&mut xmpp).await;
     let said = String::from_utf8(said).unwrap();
