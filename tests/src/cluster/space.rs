@@ -151,30 +151,39 @@ impl<'a> Space<'a> {
         SocketAddr::new(ip, port)
     }
 
-    /// Awaits that the clients' node leads to all proxies of a pool, for these listeners and their ports: kube-proxy hears of
-    /// endpoints when others do, and writes its rules at most once a second.
+    /// Awaits that the clients' node leads to all proxies of a pool, for these listeners and their ports.
     ///
     /// # Panics
     /// When it does not `within` the time.
     #[track_caller]
     pub fn await_ways(&self, pool: &str, listeners: &[(&str, u16)], within: Duration) {
-        eventually("the clients' node leads to all proxies", within, || {
-            let ips = self.pods(&format!("switchyard.dev/pool={pool}")).into_iter();
+        self.await_ways_to(pool, &format!("switchyard.dev/pool={pool}"), listeners, within);
+    }
+
+    /// Awaits that the clients' node leads to all pods of a Service, which have these labels, for these ports of it and what the
+    /// pods listen on: kube-proxy hears of endpoints when others do, and writes its rules at most once a second.
+    ///
+    /// # Panics
+    /// When it does not `within` the time.
+    #[track_caller]
+    pub fn await_ways_to(&self, service: &str, labels: &str, ports: &[(&str, u16)], within: Duration) {
+        eventually("the clients' node leads to all pods", within, || {
+            let ips = self.pods(labels).into_iter();
             let ips: Vec<_> = ips.filter_map(|pod| pod.status?.pod_ip).collect();
             if ips.is_empty() {
-                return Err(format!("pool {pool} has no pod with an address"));
+                return Err(format!("{labels}: no pod has an address"));
             }
             let mut nft = self.cluster.control().command("nft");
             let rules = tool::try_output(nft.args(["list", "table", "ip", "kube-proxy"]))?;
-            let leads = |listener: &str, port: u16, ip: &str| {
-                let chain = format!("{}/{pool}/tcp/{listener} {{", self.name);
+            let leads = |name: &str, port: u16, ip: &str| {
+                let chain = format!("{}/{service}/tcp/{name} {{", self.name);
                 let to = format!("{ip} . {port}");
                 let mut chains = rules.split("\tchain ");
                 chains.any(|it| it.starts_with("service-") && it.contains(&chain) && it.contains(&to))
             };
             let all = ips
                 .iter()
-                .flat_map(|ip| listeners.iter().map(move |&(name, port)| (name, port, ip)));
+                .flat_map(|ip| ports.iter().map(move |&(name, port)| (name, port, ip)));
             let missing: Vec<_> = all.filter(|&(name, port, ip)| !leads(name, port, ip)).collect();
             if missing.is_empty() {
                 Ok(())

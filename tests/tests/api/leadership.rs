@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use switchyard_tests::apiserver::{Entry, User};
 use switchyard_tests::eventually::{eventually, let_pass, throughout};
 use switchyard_tests::lab::Lab;
@@ -20,6 +20,10 @@ const LEASE: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(500);
 /// The lease itself, one look (with its jitter), and what a busy machine needs.
 const TAKEN_OVER: Duration = Duration::from_secs(6);
+/// A lease where nobody is to lose it, or to wait for its end.
+const LONG: Duration = Duration::from_secs(15);
+/// A few looks, and what a busy machine needs; whoever waits for the end of [`LONG`] is not there by then.
+const GIVEN_BACK: Duration = Duration::from_secs(8);
 
 const NAME: &str = "switchyard-operator";
 
@@ -54,11 +58,25 @@ fn user(space: &Space, operator: &Operator) -> String {
 }
 
 impl Two {
+    /// With a lease that is soon over.
     fn start(lab: &Lab, shared: &Shared) -> Self {
+        Self::with(lab, shared, Plan::short_lease)
+    }
+
+    /// With a lease that a busy machine does not lose: [`LONG`], renewed as often as the short one.
+    fn start_calm(lab: &Lab, shared: &Shared) -> Self {
+        Self::with(lab, shared, |plan| {
+            plan.argument(&format!("--lease-duration={}s", LONG.as_secs()))
+                .argument("--lease-renew-deadline=10s")
+                .argument(&format!("--lease-retry-period={}ms", LOOK.as_millis()))
+        })
+    }
+
+    fn with(lab: &Lab, shared: &Shared, timing: fn(Plan) -> Plan) -> Self {
         let space = shared.space();
         let start = |name: &str, number: u8| {
             let user = rights::operator(&space, name);
-            let plan = Plan::new(&user, &space.namespace).short_lease();
+            let plan = timing(Plan::new(&user, &space.namespace));
             Operator::start(&lab.host(name, number), &space.plane, plan)
         };
         let one = start("operator-1", 10);
@@ -86,14 +104,17 @@ impl Two {
     }
 }
 
+/// What the lease says, if there is one.
+fn lease(space: &Space) -> Result<Option<LeaseSpec>, String> {
+    let leases = space.all::<Lease>();
+    let found = space.plane.block_on(leases.get_opt(NAME));
+    let found = found.map_err(|e| e.to_string())?;
+    Ok(found.and_then(|lease| lease.spec))
+}
+
 /// Who holds the lease: the identity begins with the pod's name.
 fn holder(space: &Space) -> Result<Option<String>, String> {
-    let leases = space.all::<Lease>();
-    let found = space
-        .plane
-        .block_on(leases.get_opt(NAME))
-        .map_err(|e| e.to_string())?;
-    let holder = found.and_then(|lease| lease.spec?.holder_identity);
+    let holder = lease(space)?.and_then(|lease| lease.holder_identity);
     Ok(holder.filter(|holder| !holder.is_empty()))
 }
 
@@ -111,16 +132,23 @@ fn killed(lab: &Lab, shared: &Shared) {
     let mut two = Two::start(lab, shared);
     let at = Instant::now();
     two.leader.kill();
-    // It may be alive for all that the other knows.
-    throughout(
-        "nobody else leads before the lease is over",
-        LEASE - 2 * LOOK,
-        || match holder(&two.space)? {
-            Some(holder) if holder.starts_with(two.leader.name()) => Ok(()),
-            other => Err(format!("{other:?}")),
-        },
+    let left = lease(&two.space).unwrap().expect("a lease");
+    assert!(
+        left.holder_identity
+            .is_some_and(|it| it.starts_with(two.leader.name()))
     );
     two.follower_leads(lab, at, TAKEN_OVER);
+    // It may have been alive for all that the other knew: nobody else leads before the lease is over, which counts from its
+    // last renewal, and not from its end.
+    let taken = lease(&two.space).unwrap().expect("a lease");
+    let renewed = left.renew_time.expect("it was renewed").0;
+    let acquired = taken.acquire_time.expect("it was acquired").0;
+    let silent = Duration::try_from(acquired.duration_since(renewed)).unwrap_or_default();
+    lab.say(format!("acquired {silent:.1?} after the last renewal"));
+    assert!(
+        silent >= LEASE,
+        "{silent:?}: renewed {renewed}, acquired {acquired}"
+    );
     // Back from the dead, it follows.
     two.leader.start_again();
     throughout("the new leader stays", LEASE, || match holder(&two.space)? {
@@ -150,12 +178,12 @@ fn paused(lab: &Lab, shared: &Shared) {
 }
 
 fn stopped(lab: &Lab, shared: &Shared) {
-    let mut two = Two::start(lab, shared);
+    let mut two = Two::start_calm(lab, shared);
     let at = Instant::now();
     let ended = two.leader.stop(SOON);
     assert!(ended.success(), "{ended}");
     // It has given the lease back: nobody needs to wait until it is over.
-    two.follower_leads(lab, at, 4 * LOOK);
+    two.follower_leads(lab, at, GIVEN_BACK);
 }
 
 fn cut_off(lab: &Lab, shared: &Shared) {
@@ -176,7 +204,7 @@ fn cut_off(lab: &Lab, shared: &Shared) {
 }
 
 fn steady(lab: &Lab, shared: &Shared) {
-    let two = Two::start(lab, shared);
+    let two = Two::start_calm(lab, shared);
     let mark = two.space.plane.audit().mark();
     throughout("it stays the leader", 4 * LEASE, || match holder(&two.space)? {
         Some(holder) if holder.starts_with(two.leader.name()) => Ok(()),

@@ -24,6 +24,8 @@ use crate::site::Site;
 const OUTAGE: Duration = Duration::from_mins(1);
 /// After an outage, clients that back off may wait this long before they look again.
 const BACK: Duration = Duration::from_secs(45);
+/// What a pod's grace period holds beyond preStop and drain, for the process to end: `END_SECONDS` of the operator.
+const END: Duration = Duration::from_secs(5);
 
 pub fn add(suite: &mut Suite, _: &Shared) {
     suite.test("outage::an_api_server_that_is_gone_for_a_minute", gone);
@@ -193,7 +195,7 @@ fn nameless(lab: &Lab) {
     let_pass(Duration::from_secs(1));
     proxy.signal(Signal::SIGTERM);
     let begun = Instant::now();
-    let ended = proxy.await_end(Duration::from_secs(3));
+    let ended = proxy.await_end(END);
     lab.say(format!("it has ended after {:.1?}", begun.elapsed()));
     assert!(ended.success(), "{ended}");
 }

@@ -184,7 +184,14 @@ fn told(lab: &Lab, shared: &Shared) {
     ];
     await_status(&site, None, &nobody);
     lab.say(format!("nobody serves: told after {:.1?}", at.elapsed()));
-    // Three proxies have said each of these, at their own times.
+    let down = |found: &BTreeMap<String, u64>| {
+        ["BackendDown{b1}", "BackendDown{b2}"].map(|key| found.get(key).copied().unwrap_or_default())
+    };
+    eventually("both ends are told", TOLD, || match events(&site) {
+        found if down(&found) == [2, 1] => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    // Three proxies have said each of these, at their own times: none of them is told again.
     let_pass(2 * PAUSE);
     let found = events(&site);
     lab.say(format!("{found:?}"));

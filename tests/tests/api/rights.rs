@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use serde_json::{Value, json};
 use switchyard_crds::fixtures::yaml;
 use switchyard_tests::apiserver::User;
@@ -54,7 +55,7 @@ pub fn operator(space: &Space, name: &str) -> User {
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": space.namespace}],
         })
     };
-    apply(
+    let user = apply(
         space,
         &[
             account(name),
@@ -63,7 +64,11 @@ pub fn operator(space: &Space, name: &str) -> User {
             bind("watched"),
             bind("own"),
         ],
-    )
+    );
+    for rules in [&watched, &own] {
+        await_rules(space, &user, Some(&space.namespace), rules);
+    }
+    user
 }
 
 /// An operator's service account that watches all namespaces, and has its own
@@ -82,7 +87,10 @@ pub fn operator_everywhere(space: &Space, name: &str) -> User {
         json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": format!("{name}-own")},
             "roleRef": {"apiGroup": group, "kind": "Role", "name": "operator-own"}, "subjects": subjects}),
     ];
-    apply(space, &objects)
+    let user = apply(space, &objects);
+    await_rules(space, &user, None, &watched);
+    await_rules(space, &user, Some(&space.namespace), &own);
+    user
 }
 
 /// Lets an operator's service account keep the CA bundle of this configuration.
@@ -101,6 +109,36 @@ pub fn webhook(space: &Space, name: &str, configuration: &str) {
             "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": wide}, "subjects": subjects},
     ]);
     space.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string());
+    await_rules(
+        space,
+        &User::service_account(&space.namespace, name),
+        None,
+        &rules,
+    );
+}
+
+/// Awaits that a user may what these rules say, in this namespace or in all: one verb of each rule, since a role and its binding
+/// are heard of as a whole.
+#[track_caller]
+pub fn await_rules(space: &Space, user: &User, namespace: Option<&str>, rules: &Value) {
+    for rule in rules.as_array().expect("a list of rules") {
+        let first = |list: &str| rule[list][0].as_str().map(str::to_owned);
+        let resource = first("resources").expect("a resource");
+        let (resource, subresource) = match resource.split_once('/') {
+            Some((resource, sub)) => (resource.to_owned(), Some(sub.to_owned())),
+            None => (resource, None),
+        };
+        let right = ResourceAttributes {
+            group: first("apiGroups"),
+            name: first("resourceNames"),
+            namespace: namespace.map(str::to_owned),
+            resource: Some(resource),
+            subresource,
+            verb: first("verbs"),
+            ..ResourceAttributes::default()
+        };
+        space.await_right(user, &right);
+    }
 }
 
 fn account(name: &str) -> Value {

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::PostParams;
 use kube::core::NamespaceResourceScope as Namespaced;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use switchyard_tests::apiserver::ControlPlane;
+use switchyard_tests::apiserver::{ControlPlane, User};
 use switchyard_tests::eventually::eventually;
 
 /// For states that are awaited, not promised.
@@ -105,6 +106,29 @@ impl Space {
     pub fn apply(&self, manifests: &str) -> String {
         let arguments = ["-n", &self.namespace, "apply", "--server-side", "-f", "-"];
         self.plane.kubectl_feed(&arguments, manifests)
+    }
+
+    /// Awaits that a user may do this: the API server goes by the roles and bindings that it has heard of, a moment after they are
+    /// there.
+    #[track_caller]
+    pub fn await_right(&self, user: &User, right: &ResourceAttributes) {
+        let object = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                user: Some(user.name()),
+                resource_attributes: Some(right.clone()),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..SubjectAccessReview::default()
+        };
+        let all: Api<SubjectAccessReview> = Api::all(self.plane.admin());
+        eventually(&format!("{} may {right:?}", user.name()), SOON, || {
+            let told = self.plane.block_on(all.create(&PostParams::default(), &object));
+            let status = told.map_err(|e| e.to_string())?.status;
+            match status {
+                Some(status) if status.allowed => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
     }
 
     /// Awaits that `check` accepts an object.

@@ -349,7 +349,20 @@ fn others(lab: &Lab, shared: &Shared) {
     site.chain("web", &[&backend]);
     write(&site, "web-tls", "web.example");
     await_pool(&site, "ResolvedRefs", "True", "");
-    let metrics = site.operator.metrics();
+    // Keys that the operator has made it fetches when it hears of them.
+    let metrics = eventually(
+        "a certificate, the ticket keys and the gossip keys are held",
+        SOON,
+        || {
+            let metrics = site.operator.metrics();
+            let held = metrics.sum("switchyard_operator_secrets_held", &[]);
+            if held >= 3.0 {
+                Ok(metrics)
+            } else {
+                Err(format!("{held:?}"))
+            }
+        },
+    );
     let known = metrics.sum("switchyard_operator_secrets", &[]);
     let held = metrics.sum("switchyard_operator_secrets_held", &[]);
     lab.say(format!("{known:?} Secrets known, {held:?} held"));

@@ -273,6 +273,7 @@ fn nothing_left(space: &Space) {
             Err(format!("{} pods", pods.items.len()))
         }
     });
+    controller.await_applied(&["one", "two"]);
     controller.await_rest();
     // In the background, and waiting for the children.
     space.kubectl(&["delete", "proxypool", "one", "--cascade=background"]);
@@ -299,10 +300,8 @@ fn nothing_left(space: &Space) {
     });
 }
 
-fn foreign_fields(space: &Space) {
-    let controller = Controller::start(space);
-    space.apply(&bare("edge", "Deployment"));
-    controller.await_rest();
+/// What others do to the children of pool `edge`: additions of their own, and changes of what is ours.
+fn edit_edge(space: &Space) {
     space.kubectl(&["label", "deployment", "edge", "example.com/theirs=1"]);
     space.kubectl(&["annotate", "service", "edge", "example.com/theirs=1"]);
     // What `kubectl rollout restart` does: an annotation of the template.
@@ -326,6 +325,14 @@ fn foreign_fields(space: &Space) {
         "-p",
         r#"[{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 1}]"#,
     ]);
+}
+
+fn foreign_fields(space: &Space) {
+    let controller = Controller::start(space);
+    space.apply(&bare("edge", "Deployment"));
+    controller.await_applied(&["edge"]);
+    controller.await_rest();
+    edit_edge(space);
     controller.await_rest();
     space.await_object::<Deployment, ()>("edge", "ours is set back, theirs is there", SOON, |deployment| {
         let spec = deployment.spec.clone();
@@ -495,6 +502,8 @@ fn steady(space: &Space) {
     }
     let ports = json!({"workload": {"kind": "DaemonSet"}, "directAddress": [{"type": "NodeIP"}], "listeners": [{"name": "sync", "port": 443, "bindPort": 443}]});
     space.apply(&pool("ports", &ports));
+    let all = ["full", "deployed", "daemon", "stateful", "side", "ports"];
+    controller.await_applied(&all);
     controller.await_rest();
     let mark = controller.mark();
     let_pass(STEADY);
@@ -502,7 +511,7 @@ fn steady(space: &Space) {
     // Whoever takes over compares before it writes.
     let mark = controller.mark();
     controller.restart();
-    for name in ["full", "deployed", "daemon", "stateful", "side", "ports"] {
+    for name in all {
         controller.await_told(name, "it is looked at again", |outcome| outcome.failed.is_none());
     }
     let_pass(STEADY);
@@ -628,6 +637,7 @@ fn other_bundle(space: &Space) {
         }
     };
     trusted("a bundle\n");
+    controller.await_applied(&["one", "two"]);
     controller.await_rest();
     let keys = |name: &str| {
         let secret = space.plane.block_on(space.all::<Secret>().get(name)).unwrap();

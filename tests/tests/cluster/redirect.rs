@@ -287,11 +287,15 @@ fn relayed(lab: &Lab, world: &World) {
             Err("not one".to_owned())
         }
     });
-    let events = space.kubectl(&["get", "events"]);
-    assert!(
-        events.contains("RedirectStarted") && events.contains("RedirectEnded"),
-        "{events}"
-    );
+    // The operator writes the status first.
+    eventually("events tell of both", SOON, || {
+        let events = space.kubectl(&["get", "events"]);
+        if events.contains("RedirectStarted") && events.contains("RedirectEnded") {
+            Ok(())
+        } else {
+            Err(events)
+        }
+    });
     let seen = load.stop();
     lab.say(seen.to_string());
     seen.must_all_be_served_but_who_was_there(before, after);

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
 use switchyard_tests::backend::{Backend, Mode};
 use switchyard_tests::cluster::{Space, images};
 use switchyard_tests::eventually::eventually;
 use switchyard_tests::lab::Lab;
 use switchyard_tests::suite::Suite;
+use switchyard_tests::tool;
 
 use crate::world::{SOON, World, alone, beside};
 
@@ -74,6 +78,47 @@ fn apply_job(space: &Space<'_>, name: &str, to: &str, visits: u32, may_fail: u32
     space.apply(&job.replace("FAIL", &may_fail.to_string()));
 }
 
+/// Where operators answer the API server about pods.
+const WEBHOOK: &str = "9443/inject";
+
+/// Awaits that every operator gives a pod of the Job a proxy and the variable: the API server asks any of them, and none has heard
+/// of pool and chain because another has.
+fn await_injection(world: &World, space: &Space<'_>) {
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "a-question", "operation": "CREATE", "namespace": space.name,
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "object": {
+                "metadata": {"name": "asks", "labels": {"app": "asks", "switchyard.dev/inject": "true"}},
+                "spec": {"containers": [{"name": "asks", "image": images::BACKEND}]},
+            },
+        },
+    })
+    .to_string();
+    eventually("every operator injects", SOON, || {
+        let operators = world.operator_addresses();
+        if operators.is_empty() {
+            return Err("there is none".to_owned());
+        }
+        for operator in operators {
+            let url = format!("https://{operator}:{WEBHOOK}");
+            let mut curl = space.cluster().control().command("curl");
+            curl.args(["-skSf", "--max-time", "5", "--data-binary", &review, &url]);
+            let told = tool::try_output(&mut curl)?;
+            let answer: Value = serde_json::from_str(&told).map_err(|e| format!("{e}: {told}"))?;
+            let patch = answer["response"]["patch"].as_str().unwrap_or_default();
+            let patch = BASE64.decode(patch).map_err(|e| e.to_string())?;
+            let patch = String::from_utf8_lossy(&patch);
+            let given = ["switchyard-proxy", "SWITCHYARD_ORDERS_DB_ADDRESS"];
+            if !given.iter().all(|it| patch.contains(it)) {
+                return Err(format!("{operator}: {told} {patch}"));
+            }
+        }
+        Ok(())
+    });
+}
+
 fn job(lab: &Lab, world: &World) {
     let space = world.space("sidecar");
     let cluster = space.cluster();
@@ -82,7 +127,18 @@ fn job(lab: &Lab, world: &World) {
     let pool = POOL.replace("PRIMARY", &primary.address().ip().to_string());
     space.apply(&pool.replace("STANDBY", &standby.address().ip().to_string()));
     space.wait("proxypool/side", "Accepted", SOON);
+    space.wait("proxychain/orders-db", "Accepted", SOON);
+    await_injection(world, &space);
     apply_job(&space, "asks", "$(SWITCHYARD_ORDERS_DB_ADDRESS)", 200, 1);
+    // `kubectl wait` ends at once where there is nothing that it could wait for.
+    eventually("the Job has a pod", SOON, || {
+        let pods = space.pods("app=asks");
+        if pods.is_empty() {
+            Err("none".to_owned())
+        } else {
+            Ok(())
+        }
+    });
     let log = || space.kubectl(&["logs", "job/asks", "-c", "asks", "--ignore-errors"]);
     space.kubectl(&[
         "wait",

@@ -44,6 +44,7 @@ fn pods(lab: &Lab, world: &World) {
         let node = pod.spec.as_ref().unwrap().node_name.clone().unwrap();
         assert_eq!(seen.by_name().keys().collect::<Vec<_>>(), [&node]);
     }
+    space.await_ways_to("who", "app=who", &[("who", 8080)], SOON);
     let plan = LoadPlan::new(space.service("who", 80), 50);
     let seen = Load::run(cluster.control(), plan, Duration::from_secs(2));
     seen.must_all_be_served();
@@ -79,7 +80,7 @@ kind: Service
 metadata: {name: who}
 spec:
   selector: {app: who}
-  ports: [{port: 80, targetPort: 8080}]
+  ports: [{name: who, port: 80, targetPort: 8080}]
 ---
 apiVersion: batch/v1
 kind: Job

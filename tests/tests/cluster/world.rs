@@ -45,6 +45,13 @@ impl World {
         pods.lines().map(str::to_owned).collect()
     }
 
+    /// The addresses of the operator's pods, those that end included.
+    pub fn operator_addresses(&self) -> Vec<String> {
+        let addresses = "jsonpath={range .items[*]}{.status.podIP}{\"\\n\"}{end}";
+        let pods = self.kubectl(&["get", "pods", "-l", OPERATORS, "-o", addresses]);
+        pods.lines().map(str::to_owned).collect()
+    }
+
     /// Ends every operator; returns once their pods are gone.
     pub fn stop_operators(&self) {
         self.scale_operators("--replicas=0");

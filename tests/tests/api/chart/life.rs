@@ -56,14 +56,18 @@ impl Release {
         let helm = Helm::of(&plane.kubeconfig(&User::Admin));
         eventually("the controllers have made what they make", SOON, || {
             let there = plane.inventory();
-            let made = [
-                "ConfigMap kube-system kube-root-ca.crt",
-                "ServiceAccount default default",
-            ];
-            if made.iter().all(|&one| there.contains(one)) {
+            let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"];
+            let made = namespaces.into_iter().flat_map(|namespace| {
+                [
+                    format!("ConfigMap {namespace} kube-root-ca.crt"),
+                    format!("ServiceAccount {namespace} default"),
+                ]
+            });
+            let missing: Vec<String> = made.filter(|one| !there.contains(one)).collect();
+            if missing.is_empty() {
                 Ok(())
             } else {
-                Err(format!("{there:?}"))
+                Err(format!("{missing:?} of {there:?}"))
             }
         });
         Self { plane, helm }

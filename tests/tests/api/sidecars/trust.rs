@@ -76,6 +76,11 @@ pub fn mended(lab: &Lab, shared: &Shared) {
             }
         });
         lab.say(format!("mended after {:.1?}", begun.elapsed()));
+        // The audit log has a request once it is answered, which is after others can see what it did.
+        eventually("the write is in the audit log", SOON, || {
+            let writes = scene.configuration_writes(mark);
+            (writes > 0).then_some(()).ok_or_else(|| "none".to_owned())
+        });
         assert_eq!(scene.configuration_writes(mark), 1);
     }
     // Where pods are sent is the chart's: it is left as it was changed.

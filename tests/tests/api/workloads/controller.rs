@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::rights;
 use crate::shared::{SOON, Space};
 
 /// The account of the operator, and the role it is bound to.
@@ -58,10 +59,13 @@ impl<'a> Controller<'a> {
             &format!("--clusterrole={ACCOUNT}"),
             &account,
         ]);
+        let user = User::service_account(&space.namespace, ACCOUNT);
+        let (watched, _) = rights::rules();
+        rights::await_rules(space, &user, Some(&space.namespace), &watched);
         let since = plane.audit().mark();
         let bundle = watch::Sender::new(Some("a bundle\n".into()));
         let mut controller = Self {
-            user: User::service_account(&space.namespace, ACCOUNT),
+            user,
             space,
             since,
             told: Arc::default(),
@@ -140,6 +144,17 @@ impl<'a> Controller<'a> {
                 other => Err(format!("{other:?}")),
             }
         });
+    }
+
+    /// Awaits that all of these pools are as they should be: before that, nothing written for a while may be an API server that
+    /// is slow to answer.
+    #[track_caller]
+    pub fn await_applied(&self, pools: &[&str]) {
+        for pool in pools {
+            self.await_told(pool, &format!("{pool} is applied"), |outcome| {
+                outcome.failed.is_none() && outcome.refused.is_empty()
+            });
+        }
     }
 
     /// Its writes since a mark, each in a line.
