@@ -48,7 +48,7 @@ impl CutOff {
         if !all.any(|it| it.liveness != Liveness::Dead) {
             self.heard = None;
             return Some(format!(
-                "no chain has anywhere to send a client, and of the pool's {others} other proxies none is heard"
+                "no chain has anywhere to send a client, and none of the pool's others is heard ({others} known)"
             ));
         }
         let heard = *self.heard.get_or_insert(now);

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 use switchyard_snapshot::{Affinity, Balance, Chain, Listener, Protocol};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::task::AbortHandle;
 
 use crate::route::Routing;
 use crate::session::end::{ConnectError, Refusal};
@@ -98,7 +97,10 @@ async fn no_client_waits_longer_than_all_its_attempts() {
     let begun = Instant::now();
     assert_reset(at).await;
     let waited = begun.elapsed();
-    assert!(waited >= Duration::from_millis(300), "{waited:?}");
+    assert!(
+        (Duration::from_millis(300)..Duration::from_millis(1200)).contains(&waited),
+        "{waited:?}"
+    );
     let failed = within(control.failures.recv()).await.unwrap();
     assert_eq!(failed.why, "no answer within 300ms");
     let chain = &workers.counters().chains[control.id()];
@@ -301,28 +303,10 @@ async fn clients_stay_with_their_endpoint() {
     }
 }
 
-/// As [`Echo`], but at a port that nobody else is given once it is dead.
-async fn mortal(name: &'static str) -> (SocketAddr, AbortHandle) {
-    let listener = tokio::net::TcpListener::bind(nobody()).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let accepting = tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(async move {
-                let (mut from, mut to) = stream.split();
-                if to.write_all(name.as_bytes()).await.is_ok() {
-                    let _ = tokio::io::copy(&mut from, &mut to).await;
-                }
-            });
-        }
-    });
-    (address, accepting.abort_handle())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_with_affinity_stays_where_a_failure_sent_it() {
-    let (a, b) = (mortal("a").await, mortal("b").await);
-    let mut control = Control::simple("c", &[a.0, b.0]);
+    let (a, b) = (Echo::start("a").await, Echo::start("b").await);
+    let mut control = Control::simple("c", &[a.address, b.address]);
     let workers = workers(1);
     let mut route = std::sync::Arc::into_inner(routing(vec![(main(), vec![&control])])).unwrap();
     route.affinity = Some(Affinity {
@@ -336,9 +320,10 @@ async fn a_client_with_affinity_stays_where_a_failure_sent_it() {
     within(tokio::io::AsyncReadExt::read_exact(&mut first, &mut name))
         .await
         .unwrap();
-    let ((address, home), other) = if name == *b"a" { (a, "b") } else { (b, "a") };
+    let (home, other) = if name == *b"a" { (&a, "b") } else { (&b, "a") };
     let all = control.handle.view().candidates.clone();
-    home.abort();
+    let address = home.address;
+    home.stop();
     eventually("home is down", Duration::from_secs(5), || {
         std::net::TcpStream::connect(address).is_err()
     })

@@ -142,7 +142,7 @@ async fn slow_and_silent_clients_are_cut_off_by_the_handshake_timeout() {
     assert_eq!(rest(&mut silent).await.1, Err(ErrorKind::ConnectionReset));
     assert_eq!(rest(&mut drip).await.1, Err(ErrorKind::ConnectionReset));
     assert!(
-        begun.elapsed() >= Duration::from_millis(300),
+        (Duration::from_millis(300)..Duration::from_secs(3)).contains(&begun.elapsed()),
         "{:?}",
         begun.elapsed()
     );

@@ -331,12 +331,9 @@ async fn endpoints_are_probed_at_once_then_at_the_interval_and_no_more_when_unwa
         assert_eq!(result.is_ok(), monitor == 0);
         first[monitor] += 1;
     }
-    probers.watch(&BTreeMap::new(), &health(LONG, vec![]));
+    within(probers.stop()).await;
 
-    let (mut probers, mut results) = {
-        within(probers.stop()).await;
-        Probers::new(Arc::default())
-    };
+    let (mut probers, mut results) = Probers::new(Arc::default());
     let health = health(SECOND / 5, monitors);
     probers.watch(&targets, &health);
     let mut at = Vec::new();

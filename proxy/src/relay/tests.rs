@@ -288,7 +288,10 @@ async fn an_idle_session_is_closed_with_fin_and_a_busy_one_is_not() {
         }
     };
     assert_eq!((client, backend), ((vec![], Ok(())), (vec![], Ok(()))));
-    assert!(after >= IDLE, "{after:?}");
+    assert!(
+        (IDLE..IDLE + Duration::from_secs(4)).contains(&after),
+        "{after:?}"
+    );
     pair.until_ended(End::Idle).await;
     busy.write_all(b"still here").await.unwrap();
     expect(&mut busy_backend, "still here").await;
@@ -322,7 +325,10 @@ async fn a_closed_session_delivers_what_waits_and_does_not_linger_for_ever() {
     // Neither side closes: we do not wait for them longer than we said.
     pair.until_ended(End::Moved(CloseReason::Failback)).await;
     let lingered = begun.elapsed();
-    assert!(lingered >= LINGER, "{lingered:?}");
+    assert!(
+        (LINGER..LINGER + Duration::from_secs(3)).contains(&lingered),
+        "{lingered:?}"
+    );
     pair.workers.stop().await;
 }
 

@@ -56,10 +56,16 @@ async fn many_subscribers_cause_one_query_per_ttl_and_hear_of_a_change_within_it
     for round in 0_u32..3 {
         let address = format!("192.0.2.{}", 10 + round);
         server.set_a("db.example.", 1, &[&address]).await;
-        // The first query after the change brings it to all; when that is due, the schedule's own tests say.
+        let changed = Instant::now();
+        // The first query after the change brings it to all.
         for subscription in &mut subscriptions {
             assert_eq!(addresses(&*next(subscription).await), [address.as_str()]);
         }
+        assert!(
+            changed.elapsed() < SECOND + Duration::from_millis(200),
+            "{:?}",
+            changed.elapsed()
+        );
     }
     // refreshed at 0.9 to 1 s, once more at the beginning, once more at the end
     let most = 2.0 + begun.elapsed().as_secs_f64() / 0.9;
@@ -92,8 +98,14 @@ async fn the_tightest_clamp_of_all_subscribers_counts() {
         max_ttl: SECOND,
     };
     let mut hasty = resolver.subscribe(long, quick);
+    let begun = Instant::now();
     next(&mut hasty).await; // what is known already
-    next(&mut hasty).await; // long before the 30 s that the other one would wait
+    next(&mut hasty).await;
+    assert!(
+        begun.elapsed() < Duration::from_millis(1300),
+        "{:?}",
+        begun.elapsed()
+    );
 
     // Before it is asked: when the first answer came, nobody here knows that exactly.
     let begun = Instant::now();
@@ -240,7 +252,7 @@ async fn a_silent_nameserver_costs_little_and_is_then_left_alone() {
     let begun = Instant::now();
     assert_eq!(addresses(&*next(&mut db).await), ["192.0.2.1"]);
     assert!(
-        begun.elapsed() < 2 * SECOND,
+        begun.elapsed() < Duration::from_millis(700),
         "the silent one was waited for until its time was over: {:?}",
         begun.elapsed()
     );

@@ -29,6 +29,13 @@ use crate::route::{ListenerRoute, Relaying, Routing};
 use crate::tls;
 use crate::worker::{WorkerConfig, Workers};
 
+/// A chain whose clients wait for a server for longer than any test takes.
+pub(crate) fn patient(name: &str) -> Chain {
+    let mut chain = chain(name);
+    chain.connect.timeout = Duration::from_mins(1);
+    chain
+}
+
 /// A listener on an ephemeral port of loopback that lets everybody in.
 pub(crate) fn listener(name: &str, protocol: Protocol) -> Listener {
     Listener {
@@ -315,8 +322,9 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
+    /// At a port that nobody else is given once it has stopped.
     pub(crate) async fn start(name: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(nobody()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let accepting = tokio::spawn(async move {
             loop {

@@ -120,7 +120,9 @@ async fn refuses_with_a_reset_when_nobody_serves() {
         routing(vec![(listener("main", Protocol::Tcp), vec![&control])]),
     )
     .await["main"];
+    let begun = std::time::Instant::now();
     assert_reset(at).await;
+    assert!(begun.elapsed() < Duration::from_secs(1));
     control.suspend();
     assert_reset(at).await;
     let refused = workers.counters().chains[control.id()].refused;

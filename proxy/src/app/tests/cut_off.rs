@@ -14,7 +14,7 @@ use crate::redirect::fixture::{World, peer};
 fn only_who_can_do_nothing_while_others_might() {
     type Case = (bool, usize, bool, fn(&mut Liveness), Option<&'static str>);
     let dead: fn(&mut Liveness) = |it| *it = Liveness::Dead;
-    let none = "no chain has anywhere to send a client, and of the pool's 1 other proxies none is heard";
+    let none = "no chain has anywhere to send a client, and none of the pool's others is heard (1 known)";
     #[rustfmt::skip]
     let table: [Case; 6] = [
         // serves, proxies of each pool, second-hand, the others; cut off
@@ -164,7 +164,7 @@ async fn a_proxy_without_servers_is_ready_while_it_hears_another() {
         said["cutOff"]
             .as_str()
             .unwrap()
-            .contains("1 other proxies none is heard"),
+            .contains("none of the pool's others is heard"),
         "{said}"
     );
     let (_, metrics) = request(&proxy, "GET", "/metrics").await;

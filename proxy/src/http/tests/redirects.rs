@@ -7,7 +7,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{Method, Request};
 use jiff::{SignedDuration, Timestamp};
-use switchyard_snapshot::{Chain, Dialect, Fallback, GossipKey, Private};
+use switchyard_snapshot::{Dialect, Fallback, GossipKey, Private};
 
 use super::*;
 use crate::chain::view::{Detour, Direct, Returning, Target};
@@ -82,13 +82,6 @@ async fn home(sites: &[&Site], change: impl FnOnce(&mut Listener)) -> Front {
     start(Control::simple("web", &addresses), main).await.0
 }
 
-/// A chain whose clients wait for a server for longer than any test takes.
-fn patient() -> Chain {
-    let mut chain = rig::chain("web");
-    chain.connect.timeout = 60 * SECOND;
-    chain
-}
-
 /// Where they are served, and its direct port.
 async fn host(sites: &[&Site], change: impl FnOnce(&mut Control)) -> (Front, SocketAddr) {
     let mut chain = rig::chain("web");
@@ -158,7 +151,7 @@ async fn a_client_follows_and_the_server_sees_its_own_name() {
 async fn who_waits_when_a_detour_begins_is_told_too() {
     let relay = Site::start("relay").await;
     for (dialects, status) in [(&[Dialect::Http][..], 307), (&[], 200)] {
-        let dead = Control::new(patient(), vec![candidate(rig::nobody())]);
+        let dead = Control::new(rig::patient("web"), vec![candidate(rig::nobody())]);
         let (mut here, _) = start(dead, listener("main", Protocol::Http)).await;
         let mut waits = here.connect().await;
         waits.say(&get("/")).await;
@@ -318,7 +311,11 @@ async fn idle_connections_end_when_a_detour_begins() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_a_server_when_a_detour_begins_is_redirected() {
-    let (mut here, _) = start(Control::new(patient(), vec![]), listener("main", Protocol::Http)).await;
+    let (mut here, _) = start(
+        Control::new(rig::patient("web"), vec![]),
+        listener("main", Protocol::Http),
+    )
+    .await;
     let mut client = here.connect().await;
     client.say(&get("/")).await;
     let accepted = || here.workers.counters().listeners["main"].accepted;

@@ -55,9 +55,7 @@ impl Site {
 
 /// Whoever has to wait for an endpoint waits for longer than a test does.
 fn patient(name: &str, at: SocketAddr) -> Control {
-    let mut chain = rig::chain(name);
-    chain.connect.timeout = Duration::from_mins(1);
-    Control::new(chain, vec![candidate(at)])
+    Control::new(rig::patient(name), vec![candidate(at)])
 }
 
 /// Whoever comes to `home` is served by `away`.
@@ -360,8 +358,7 @@ async fn a_client_stays_with_its_relay_and_clients_spread() {
         *relays.entry(own.unwrap()).or_default() += 1;
     }
     assert_eq!(relays.len(), 3);
-    // The relays' ports, which decide who goes where, are other ones each time: one run in 300 000 gives a relay fewer.
-    assert!(relays.values().all(|clients| *clients >= 5), "{relays:?}");
+    assert!(relays.values().all(|clients| *clients >= 8), "{relays:?}");
     stop(sites.into_iter().chain([home])).await;
 }
 

@@ -255,7 +255,7 @@ async fn one_deadline_holds_for_the_whole_beginning() {
     }
     assert_eq!(rest(&mut silent).await.1, Err(ErrorKind::ConnectionReset));
     assert!(
-        begun.elapsed() >= Duration::from_millis(400),
+        (Duration::from_millis(400)..Duration::from_secs(3)).contains(&begun.elapsed()),
         "{:?}",
         begun.elapsed()
     );

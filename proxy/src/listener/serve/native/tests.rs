@@ -102,9 +102,7 @@ const BOTH: &[Dialect] = &[Dialect::Xmpp, Dialect::Mqtt];
 async fn who_waits_when_a_detour_begins_is_told_too() {
     let echo = Echo::start("e").await;
     // They still look when the detour begins.
-    let mut chain = rig::chain("c");
-    chain.connect.timeout = Duration::from_mins(1);
-    let dead = Control::new(chain, vec![candidate(rig::nobody())]);
+    let dead = Control::new(rig::patient("c"), vec![candidate(rig::nobody())]);
     let mut here = Here::of(dead, listener("main", Protocol::Tcp)).await;
     let (mut xmpp, mut other) = (here.client(2).await, here.client(3).await);
     xmpp.write_all(XMPP).await.unwrap();
