@@ -23,6 +23,7 @@ mod ring;
 mod store;
 mod token;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -203,8 +204,8 @@ impl Identity {
         self.shared.keys.known()
     }
 
-    /// Keeps everything fresh until `stop`: the token keys, the authorities (rotated by the leader, read by all), the operator's
-    /// own certificate.
+    /// Keeps everything fresh until `stop`: the token keys, the authorities (rotated by the leader, read by all), and the
+    /// operator's own certificate, which waits for nobody: not for an API server that takes its time either.
     pub async fn run(&self, mut leadership: Leadership, stop: CancellationToken) {
         let rotate = async {
             loop {
@@ -220,35 +221,48 @@ impl Identity {
         tokio::select! {
             () = stop.cancelled() => {}
             () = rotate => {}
+            never = self.renew() => match never {},
             () = self.shared.keys.keep() => {}
+        }
+    }
+
+    /// Keeps the operator's own certificate fresh, and signed by whoever's turn it is, by what is known of authorities.
+    async fn renew(&self) -> Infallible {
+        let mut told = false;
+        loop {
+            tokio::time::sleep(self.often(LOOK_EVERY)).await;
+            let renewed = self.put_to_use(None, Timestamp::now());
+            if let Err(error) = &renewed
+                && !told
+            {
+                tracing::error!(%error, "the operator's own certificate cannot be renewed: once it has expired, nobody can connect");
+            }
+            told = renewed.is_err();
         }
     }
 
     /// Looks once. Out: how long until the next time.
     async fn look(&self, leadership: &Leadership) -> Duration {
-        let shortest = self.shared.lifetimes.certificate / 10;
         match self.turn(leadership).await {
-            Ok(Saved::Yes) => LOOK_EVERY.min(shortest),
-            Ok(Saved::Conflict) => RETRY_AFTER.min(shortest),
+            Ok(Saved::Yes) => self.often(LOOK_EVERY),
+            Ok(Saved::Conflict) => self.often(RETRY_AFTER),
             Err(error) => {
                 tracing::warn!(%error, "the CA is not looked after; going on with what was known");
-                // as often as ever: the operator's own certificate is renewed all the same
-                LOOK_EVERY.min(shortest)
+                self.often(LOOK_EVERY)
             }
         }
     }
 
+    /// `longest`, or less where things live for seconds.
+    fn often(&self, longest: Duration) -> Duration {
+        longest.min(self.shared.lifetimes.certificate / 10)
+    }
+
     async fn turn(&self, leadership: &Leadership) -> Result<Saved, IdentityError> {
-        let now = Timestamp::now();
-        let loaded = match self.store.load().await {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                // The operator's own certificate must not run out because the API server is gone.
-                self.put_to_use(None, now)?;
-                return Err(error.into());
-            }
-        };
+        let loaded = self.store.load().await?;
         let given = given(&self.store).await;
+        // Asking took its time.
+        let now = Timestamp::now();
         let plan = loaded.ring.plan(now, &given, &self.shared.lifetimes);
         if plan.is_empty() || !leadership.holds() {
             self.put_to_use(Some(loaded.ring), now)?;
@@ -262,7 +276,7 @@ impl Identity {
         let saved = self.store.save(&loaded, &ring).await?;
         if saved == Saved::Yes {
             tracing::info!(added = plan.add.is_some(), signs_from = ?plan.add, forgotten = plan.forget.len(), "the CA is rotated");
-            self.put_to_use(Some(ring), now)?;
+            self.put_to_use(Some(ring), Timestamp::now())?;
         }
         Ok(saved)
     }

@@ -22,6 +22,9 @@ use crate::lease::Leadership;
 /// How often the object is looked at: somebody may have applied it anew.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
+/// How soon it is looked at again after it could not be read or written; twice as long after each failure, up to [`LOOK_EVERY`].
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -54,21 +57,32 @@ enum Found {
 /// Keeps the bundle there until `term` ends. Only the leader runs this.
 pub async fn keep(mut trust: Trust, term: CancellationToken) {
     let mut before = Found::Right;
+    let mut again = AGAIN_AFTER;
     let looking = async {
         loop {
             let bundle = trust.bundle.borrow_and_update().clone();
+            let mut wait = LOOK_EVERY;
             if let Some(bundle) = bundle {
                 let found = look(&trust, &bundle).await;
                 tell(&trust, &found, &before);
+                (wait, again) = wait_after(&found, again);
                 before = found;
             }
-            let changed = tokio::time::timeout(LOOK_EVERY, trust.bundle.changed()).await;
+            let changed = tokio::time::timeout(wait, trust.bundle.changed()).await;
             if matches!(changed, Ok(Err(_))) {
                 return; // whoever tells it is gone with the process
             }
         }
     };
     term.run_until_cancelled(looking).await;
+}
+
+/// How long until the next look, and how long it would be after the next failure. Pure.
+fn wait_after(found: &Found, again: Duration) -> (Duration, Duration) {
+    match found {
+        Found::Right | Found::Written => (LOOK_EVERY, AGAIN_AFTER),
+        Found::Wrong(_) => (again, (again * 2).min(LOOK_EVERY)),
+    }
 }
 
 /// What is the same as before is not told again.
@@ -186,6 +200,25 @@ mod tests {
         assert_eq!(
             paths(&[Some("new"), Some("old"), None]),
             [test.to_owned(), add(1), add(2)]
+        );
+    }
+
+    #[test]
+    fn what_failed_is_tried_again_soon_and_then_less_often() {
+        let mut again = AGAIN_AFTER;
+        let mut waits = Vec::new();
+        let wrong = Found::Wrong("no".to_owned());
+        let (right, written) = (Found::Right, Found::Written);
+        for found in [
+            &wrong, &wrong, &wrong, &wrong, &wrong, &wrong, &right, &wrong, &written, &wrong,
+        ] {
+            let (wait, next) = wait_after(found, again);
+            again = next;
+            waits.push(wait.as_millis());
+        }
+        assert_eq!(
+            waits,
+            [500, 1000, 2000, 4000, 8000, 10_000, 10_000, 500, 10_000, 500]
         );
     }
 

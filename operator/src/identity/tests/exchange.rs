@@ -104,7 +104,7 @@ async fn a_pod_that_was_replaced_is_not_renewed_and_its_successor_gets_its_own()
         new.stop().await;
     };
     tokio::select! {
-        never = rig.keep_fresh() => match never {},
+        never = rig.identity.renew() => match never {},
         () = replaced => {}
     }
 }

@@ -46,6 +46,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct ApiServer {
     jwks: Arc<Mutex<String>>,
     asked: Arc<AtomicU64>,
+    silent: Arc<AtomicBool>,
     address: SocketAddr,
     task: JoinHandle<()>,
 }
@@ -56,22 +57,32 @@ impl ApiServer {
         let address = listener.local_addr().unwrap();
         let jwks = Arc::new(Mutex::new(jwks(keys)));
         let asked = Arc::new(AtomicU64::new(0));
-        let task = tokio::spawn(Self::serve(listener, jwks.clone(), asked.clone()));
+        let silent = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(Self::serve(listener, jwks.clone(), asked.clone(), silent.clone()));
         Self {
             jwks,
             asked,
+            silent,
             address,
             task,
         }
     }
 
-    async fn serve(listener: TcpListener, jwks: Arc<Mutex<String>>, asked: Arc<AtomicU64>) {
+    async fn serve(
+        listener: TcpListener,
+        jwks: Arc<Mutex<String>>,
+        asked: Arc<AtomicU64>,
+        silent: Arc<AtomicBool>,
+    ) {
         let mut connections = JoinSet::new();
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let (jwks, asked) = (jwks.clone(), asked.clone());
+            let silent = silent.clone();
             let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
+                let silent = silent.load(Ordering::SeqCst);
                 let body = match request.uri().path() {
+                    _ if silent => String::new(),
                     "/.well-known/openid-configuration" => format!("{{\"issuer\": {ISSUER:?}}}"),
                     "/openid/v1/jwks" => {
                         asked.fetch_add(1, Ordering::SeqCst);
@@ -79,7 +90,12 @@ impl ApiServer {
                     }
                     other => panic!("nobody asks for {other}"),
                 };
-                async move { Ok::<_, Infallible>(Response::new(body)) }
+                async move {
+                    if silent {
+                        std::future::pending::<()>().await;
+                    }
+                    Ok::<_, Infallible>(Response::new(body))
+                }
             });
             connections.spawn(
                 hyper::server::conn::http1::Builder::new()
@@ -95,6 +111,11 @@ impl ApiServer {
 
     pub(super) fn asked(&self) -> u64 {
         self.asked.load(Ordering::SeqCst)
+    }
+
+    /// It takes requests, and answers none from now on.
+    pub(super) fn fall_silent(&self) {
+        self.silent.store(true, Ordering::SeqCst);
     }
 
     /// It is gone, with all its connections.
@@ -264,15 +285,6 @@ impl Rig {
             token_file,
             stop,
             task,
-        }
-    }
-
-    /// The operator's own certificate is made anew in time, as while the operator runs.
-    pub(super) async fn keep_fresh(&self) -> Infallible {
-        let mut look = tokio::time::interval(Duration::from_millis(100));
-        loop {
-            look.tick().await;
-            self.identity.put_to_use(None, Timestamp::now()).unwrap();
         }
     }
 

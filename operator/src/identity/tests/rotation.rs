@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use switchyard_discovery::identity::Authority;
+use tokio_util::sync::CancellationToken;
 
-use super::rig::{Rig, calm, dial, own_ring, who_am_i};
+use super::rig::{PATIENCE, Rig, calm, dial, own_ring, who_am_i};
 use crate::identity::Lifetimes;
 use crate::identity::ring::{Given, Ring};
+use crate::lease::Leadership;
 
 #[tokio::test]
 async fn the_operators_certificate_changes_and_no_connection_notices() {
@@ -46,6 +48,33 @@ async fn the_operators_certificate_changes_and_no_connection_notices() {
     who_am_i(&again).await.unwrap();
     assert_eq!(rig.accepted(), accepted + 1);
     proxy.stop().await;
+}
+
+/// A request to it takes longer than the certificate lives: nothing may wait for its answer.
+#[tokio::test]
+async fn the_operators_certificate_is_renewed_in_time_while_the_api_server_is_silent() {
+    let seconds = Duration::from_secs;
+    let rig = Rig::start(Lifetimes {
+        ca: seconds(3600),
+        propagation: seconds(60),
+        certificate: seconds(9),
+    })
+    .await;
+    rig.api.fall_silent();
+    let mut credential = rig.identity.credential();
+    let renewed = async {
+        for _ in 0..2 {
+            let until = credential.borrow_and_update().validity.until;
+            let changed = tokio::time::timeout(PATIENCE, credential.changed()).await;
+            changed.expect("it is renewed").unwrap();
+            let late = Timestamp::now() > until;
+            assert!(!late, "renewed at {}, valid until {until}", Timestamp::now());
+        }
+    };
+    tokio::select! {
+        () = rig.identity.run(Leadership::alone(), CancellationToken::new()) => panic!("nobody has told it to stop"),
+        () = renewed => {}
+    }
 }
 
 #[tokio::test]

@@ -172,20 +172,20 @@ impl<'a> Scene<'a> {
         self.try_create(pod, &[]).unwrap().pod
     }
 
-    /// What would be stored of a pod.
-    #[track_caller]
-    pub fn dry_run(&self, pod: &Value) -> Value {
+    /// What would be stored of a pod; or why the API server refuses.
+    pub fn dry_run(&self, pod: &Value) -> Result<Value, String> {
         let pod: Pod = serde_json::from_value(pod.clone()).unwrap();
         let asked = PostParams {
             dry_run: true,
             ..PostParams::default()
         };
         let all = self.space().all::<Pod>();
-        let made = self.space().plane.block_on(all.create(&asked, &pod)).unwrap();
-        serde_json::to_value(made).unwrap()
+        let made = self.space().plane.block_on(all.create(&asked, &pod));
+        let made = made.map_err(|error| error.to_string())?;
+        Ok(serde_json::to_value(made).unwrap())
     }
 
-    /// The same; or why the API server refuses.
+    /// A pod as it was stored; or why the API server refuses.
     pub fn try_create(&self, pod: &Value, flags: &[&str]) -> Result<Told, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), pod.to_string()).unwrap();
