@@ -101,7 +101,7 @@ fn black_holed(lab: &Lab, workers: usize) {
     drop(hole);
     proxy.await_serving("app", &all, SOON);
 
-    let mut plan = LoadPlan::new(proxy_host.at(PORT), 200);
+    let mut plan = LoadPlan::new(proxy_host.at(PORT), 100);
     plan.deadline = Duration::from_secs(3); // longer than anybody may wait
     let load = Load::start(&client, plan);
     let_pass(Duration::from_secs(1));

@@ -197,8 +197,11 @@ fn slow_clients(lab: &Lab, workers: usize) {
     lab.say(format!(
         "100 slow clients were closed, the last after {longest:.2?} of {limit:?}"
     ));
-    assert!(longest <= limit + MEASURING, "{longest:?}");
     let seen = load.stop();
     lab.say(format!("others meanwhile: {seen}"));
     seen.must_all_be_served();
+    let late = seen.longest_wait();
+    assert!(late < limit, "others notice: {late:?}");
+    // A hundred begin at once: as long as others wait for an answer then, theirs may take as well.
+    assert!(longest <= limit + late + MEASURING, "{longest:?}, {late:?}");
 }
