@@ -104,6 +104,7 @@ fn max_connections_of_endpoints(lab: &Lab, workers: usize) {
 fn must_close_dribbler(lab: &Lab, client: &Host, to: SocketAddr, limit: Duration) {
     let begun = Instant::now();
     let mut dribbler = Wire::connect(client, to).expect("a connection");
+    let connected = Instant::now();
     dribbler.say("GET /").expect("it is open");
     let end = loop {
         match dribbler.end(Duration::from_millis(150)).1 {
@@ -112,17 +113,19 @@ fn must_close_dribbler(lab: &Lab, client: &Host, to: SocketAddr, limit: Duration
             end => break end,
         }
     };
-    let lasted = begun.elapsed();
-    lab.say(format!("a byte now and then: {end} after {lasted:.2?}"));
+    // The time begins somewhere in between.
+    let (most, least) = (begun.elapsed(), connected.elapsed());
+    lab.say(format!("a byte now and then: {end} after {least:.2?}"));
     assert!(matches!(end, End::Reset | End::Fin), "{end}");
-    assert!(lasted >= limit, "not for its slowness: {lasted:?}");
-    assert!(lasted <= limit + MEASURING, "{lasted:?}");
+    assert!(most >= limit, "not for its slowness: {most:?}");
+    assert!(least <= limit + MEASURING, "{least:?}");
 }
 
-/// Connects, says this and no more: how that ended, and after what time. Whoever began to speak HTTP is told in HTTP.
+/// Connects, says this and no more: how that ended, and how long after it was connected. Whoever began to speak HTTP is told in
+/// HTTP.
 fn outwait(client: &Host, to: SocketAddr, says: &[u8], in_http: bool) -> (End, Duration) {
-    let begun = Instant::now();
     let mut wire = Wire::connect(client, to).expect("a connection");
+    let begun = Instant::now();
     wire.say(says).expect("it is open");
     if !in_http {
         let (_, end) = wire.end(SOON);
