@@ -112,7 +112,7 @@ impl Program {
         let what = format!("{} listens on port {port}", self.name);
         eventually(&what, within, || {
             self.must_run();
-            let listening = self.listening();
+            let listening = self.try_listening()?;
             if listening.values().any(|address| address.port() == port) {
                 Ok(())
             } else {
@@ -123,21 +123,35 @@ impl Program {
 
     /// Listening TCP sockets of its namespace, by inode: an inode that stays
     /// is a socket that was not bound again.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    #[track_caller]
     pub fn listening(&self) -> BTreeMap<u64, SocketAddr> {
+        self.try_listening()
+            .unwrap_or_else(|why| panic!("{}: {why}", self.name))
+    }
+
+    fn try_listening(&self) -> Result<BTreeMap<u64, SocketAddr>, String> {
+        let cannot = |path: &Path, error: &std::io::Error| format!("{}: {error}", path.display());
+        let namespace = |path: &Path| {
+            let file = fs::metadata(path).map_err(|error| cannot(path, &error))?;
+            Ok::<_, String>(file.ino())
+        };
         // Just started, it is still on its way from our namespace to its own.
-        let namespace = |path: &Path| fs::metadata(path).map(|file| file.ino()).ok();
-        let here = namespace(&PathBuf::from(format!("/proc/{}/ns/net", self.pid())));
+        let here = namespace(&PathBuf::from(format!("/proc/{}/ns/net", self.pid())))?;
         let host = self.host.as_ref().map(|host| host.namespace().path());
-        if here != namespace(&host.unwrap_or_else(|| PathBuf::from("/proc/self/ns/net"))) {
-            return BTreeMap::new();
+        let host = namespace(&host.unwrap_or_else(|| PathBuf::from("/proc/self/ns/net")))?;
+        if here != host {
+            return Err(format!("it is in namespace {here}, not in {host}"));
         }
         let net = PathBuf::from(format!("/proc/{}/net", self.pid()));
         let mut found = BTreeMap::new();
-        for table in ["tcp", "tcp6"] {
-            let text = fs::read_to_string(net.join(table)).unwrap_or_default();
+        for table in ["tcp", "tcp6"].map(|table| net.join(table)) {
+            let text = fs::read_to_string(&table).map_err(|error| cannot(&table, &error))?;
             found.extend(text.lines().skip(1).filter_map(listener));
         }
-        found
+        Ok(found)
     }
 
     /// Open descriptors.

@@ -111,14 +111,19 @@ fn must_leave_paced(lab: &Lab, sessions: &[Session], pace: u32) -> Instant {
     let took = last - first;
     let rate = |took: Duration| (ends.len() - 1) as f64 / took.as_secs_f64();
     // Over two seconds, so that neither a pause of this machine nor the pace's own slack counts for much. What is seen in
-    // them came in them, or as much earlier as the clients were late.
-    let window = |&(at, _): &(Instant, Duration)| {
+    // them came in them, or as much earlier as the clients were late; or it was due in the time before, in which nobody was
+    // seen to leave: a proxy that this machine did not let run.
+    let window = |n: usize| {
+        let at = ends[n].0;
         let within = |(end, _): &&(Instant, Duration)| *end >= at && *end < at + Duration::from_secs(2);
         let seen: Vec<_> = ends.iter().filter(within).collect();
         let late = seen.iter().map(|(_, late)| *late).max().unwrap_or_default();
-        (seen.len(), Duration::from_secs(2) + late)
+        let gap = ends[..n]
+            .last()
+            .map_or(Duration::ZERO, |(before, _)| at - *before);
+        (seen.len(), Duration::from_secs(2) + late + gap.min(MEASURING))
     };
-    let windows: Vec<(usize, Duration)> = ends.iter().map(window).collect();
+    let windows: Vec<(usize, Duration)> = (0..ends.len()).map(window).collect();
     let most = windows.iter().map(|(count, _)| *count).max().unwrap_or_default();
     let late = ends.iter().map(|(_, late)| *late).max().unwrap_or_default();
     lab.say(format!(
