@@ -111,8 +111,9 @@ fn must_leave_paced(lab: &Lab, sessions: &[Session], pace: u32) -> Instant {
     let took = last - first;
     let rate = |took: Duration| (ends.len() - 1) as f64 / took.as_secs_f64();
     // Over two seconds, so that neither a pause of this machine nor the pace's own slack counts for much. What is seen in
-    // them came in them, or as much earlier as the clients were late; or it was due in the time before, in which nobody was
-    // seen to leave: a proxy that this machine did not let run.
+    // them came in them, or as much earlier as the clients were late; or it was due in the time before, if nobody was seen
+    // to leave when the next was due: a proxy that this machine did not let run.
+    let turn = Duration::from_secs(1) / pace;
     let window = |n: usize| {
         let at = ends[n].0;
         let within = |(end, _): &&(Instant, Duration)| *end >= at && *end < at + Duration::from_secs(2);
@@ -121,7 +122,8 @@ fn must_leave_paced(lab: &Lab, sessions: &[Session], pace: u32) -> Instant {
         let gap = ends[..n]
             .last()
             .map_or(Duration::ZERO, |(before, _)| at - *before);
-        (seen.len(), Duration::from_secs(2) + late + gap.min(MEASURING))
+        let paused = gap.saturating_sub(turn).min(MEASURING);
+        (seen.len(), Duration::from_secs(2) + late + paused)
     };
     let windows: Vec<(usize, Duration)> = (0..ends.len()).map(window).collect();
     let most = windows.iter().map(|(count, _)| *count).max().unwrap_or_default();
