@@ -235,7 +235,11 @@ impl Identity {
             if let Err(error) = &renewed
                 && !told
             {
-                tracing::error!(%error, "the operator's own certificate cannot be renewed: once it has expired, nobody can connect");
+                tracing::error!(
+                    %error,
+                    "the operator's own certificate cannot be renewed: once it has expired, no proxy can connect; look at the CA's \
+                     Secret"
+                );
             }
             told = renewed.is_err();
         }

@@ -97,8 +97,8 @@ fn await_tier(proxy: &Switchyard, chain: &str, tier: u32) -> Instant {
 }
 
 /// That these sessions ended with FIN, in turn, `pace` of them per second
-/// (within 10 %, and what the clients themselves were late); says when the
-/// first did.
+/// (within 10 %, and what the clients themselves were late; in a window, also
+/// what was due in a pause right before it); says when the first did.
 #[track_caller]
 fn must_leave_paced(lab: &Lab, sessions: &[Session], pace: u32) -> Instant {
     let end = |session: &Session| match &session.ended {
