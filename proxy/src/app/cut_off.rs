@@ -1,5 +1,5 @@
-//! Whether clients had better be led to another proxy. In: whom this one hears, whom its pool has, whether any chain here has
-//! somewhere to send a client, and the time. Out: why, in words; none: they need not.
+//! Whether clients had better be led to another proxy. In: whom this one hears, whom its pool has, how many of the chains here
+//! have somewhere to send a client, and the time. Out: why, in words; none: they need not.
 //!
 //! A network that ends at this proxy: to it all servers are dead, and it hears nobody. It can only turn its clients away, and a
 //! Service or a load balancer that still reaches it should lead them to the others, who may be well. Nothing is lost when they
@@ -10,9 +10,35 @@ use std::time::{Duration, Instant};
 use super::Hood;
 use crate::gossip::Liveness;
 
-/// Who hears another again does not know at once whether that one can serve, nor has it found its own servers: in this time both
-/// are known (two probes of the default interval, and a gossip round).
+/// Whose network is back does not know at once whether another can serve, nor has it found all of its own servers: in this time
+/// both are known (two probes of the default interval, and a gossip round).
 const SETTLED: Duration = Duration::from_secs(5);
+
+/// Of how many clients this proxy is of use: which of its chains have somewhere to send theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Serving {
+    No,
+    /// The clients of the other chains are turned away.
+    Some,
+    /// Also who has no chain at all.
+    All,
+}
+
+impl Serving {
+    /// Of chains of which each has somewhere to send a client, or has not.
+    pub(super) fn of(chains: impl Iterator<Item = bool>) -> Self {
+        let (mut any, mut all) = (false, true);
+        for serves in chains {
+            any |= serves;
+            all &= serves;
+        }
+        match (any, all) {
+            (_, true) => Self::All,
+            (true, false) => Self::Some,
+            (false, false) => Self::No,
+        }
+    }
+}
 
 /// Whether this proxy is of no use to any client, while others of its pool may be. A pool of one is never cut off, and neither is
 /// who has heard somebody all the while: another proxy can say whether the servers are dead, and take the clients. Who does not
@@ -20,15 +46,15 @@ const SETTLED: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct CutOff {
     why: Option<String>,
-    /// Since when somebody is heard again.
-    heard: Option<Instant>,
+    /// Since when there is a sign of its network: somebody is heard, or a chain has a server.
+    sign: Option<Instant>,
 }
 
 impl CutOff {
     /// How it is now; says in the log when it begins, and when it has ended.
-    pub(super) fn look(&mut self, hood: &Hood, serves: bool, now: Instant) -> Option<&str> {
+    pub(super) fn look(&mut self, hood: &Hood, serving: Serving, now: Instant) -> Option<&str> {
         let was = self.why.take();
-        self.why = self.judge(hood, serves, was.is_some(), now);
+        self.why = self.judge(hood, serving, was.is_some(), now);
         match (&was, &self.why) {
             (None, Some(why)) => tracing::warn!(why, "cut off, and not ready: others may serve its clients"),
             (Some(_), None) => tracing::info!("cut off no more"),
@@ -37,23 +63,29 @@ impl CutOff {
         self.why.as_deref()
     }
 
-    fn judge(&mut self, hood: &Hood, serves: bool, was: bool, now: Instant) -> Option<String> {
-        let others = others(hood).filter(|others| !serves && *others > 0);
+    fn judge(&mut self, hood: &Hood, serving: Serving, was: bool, now: Instant) -> Option<String> {
+        let others = others(hood).filter(|others| serving != Serving::All && *others > 0);
         let Some(others) = others else {
-            self.heard = None;
+            self.sign = None;
             return None;
         };
         let neighbours = &hood.neighbours;
         let mut all = neighbours.peers.values().chain(neighbours.beyond.values());
-        if !all.any(|it| it.liveness != Liveness::Dead) {
-            self.heard = None;
+        let heard = all.any(|it| it.liveness != Liveness::Dead);
+        if !heard && serving == Serving::No {
+            self.sign = None;
             return Some(format!(
                 "no chain has anywhere to send a client, and none of the pool's others is heard ({others} known)"
             ));
         }
-        let heard = *self.heard.get_or_insert(now);
-        (was && now.saturating_duration_since(heard) < SETTLED).then(|| {
-            "no chain has anywhere to send a client yet; others are heard again since a moment ago".to_owned()
+        let sign = *self.sign.get_or_insert(now);
+        let settling = was && now.saturating_duration_since(sign) < SETTLED;
+        settling.then(|| {
+            let which = match serving {
+                Serving::No => "no chain has",
+                Serving::Some | Serving::All => "not every chain has",
+            };
+            format!("{which} anywhere to send a client yet; its network is back since a moment ago")
         })
     }
 }

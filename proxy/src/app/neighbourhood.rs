@@ -192,8 +192,8 @@ pub(super) async fn keep(running: Arc<Running>, place: Place, tasks: Tasks, ende
 fn look_around(running: &Running, cut_off: &mut CutOff) {
     // Before that it is not ready anyway, and after it clients are led elsewhere anyway.
     if running.life().phase() == Phase::Serving {
-        let serves = running.serves();
-        let why = cut_off.look(&running.hood().borrow(), serves, Instant::now());
+        let serving = running.serving();
+        let why = cut_off.look(&running.hood().borrow(), serving, Instant::now());
         running.tell_cut_off(why);
     }
 }

@@ -9,6 +9,7 @@ use futures::future::join_all;
 use switchyard_snapshot::{Chain, ChainId, ResourceId, Snapshot};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
+use super::cut_off::Serving;
 use super::pulse::Pulse;
 use super::remotes::Alive;
 use super::{Applied, Hood, NotListening, ProxyConfig, SaidBoard, Source, StartError};
@@ -286,14 +287,13 @@ impl Running {
             .collect()
     }
 
-    /// Some chain has somewhere to send a client; or there is no chain.
-    pub(super) fn serves(&self) -> bool {
-        let of_use = |member: &Member| {
+    /// Which of the chains have somewhere to send a client.
+    pub(super) fn serving(&self) -> Serving {
+        let chains = self.chains();
+        Serving::of(chains.values().map(|member| {
             let view = member.control.handle.view();
             view.empty.is_none() || view.detour.is_some()
-        };
-        let chains = self.chains();
-        chains.is_empty() || chains.values().any(of_use)
+        }))
     }
 
     /// Why clients had better be led to another proxy, as last looked at; none: they need not.

@@ -6,28 +6,29 @@ use std::time::Instant;
 use switchyard_snapshot::{Gossip, GossipKey, PeerPool, PeerProxy, PoolId, Private};
 
 use super::*;
-use crate::app::cut_off::CutOff;
+use crate::app::cut_off::{CutOff, Serving};
 use crate::gossip::Liveness;
 use crate::redirect::fixture::{World, peer};
 
 #[test]
 fn only_who_can_do_nothing_while_others_might() {
-    type Case = (bool, usize, bool, fn(&mut Liveness), Option<&'static str>);
+    type Case = (Serving, usize, bool, fn(&mut Liveness), Option<&'static str>);
     let dead: fn(&mut Liveness) = |it| *it = Liveness::Dead;
     let none = "no chain has anywhere to send a client, and none of the pool's others is heard (1 known)";
     #[rustfmt::skip]
-    let table: [Case; 6] = [
-        // serves, proxies of each pool, second-hand, the others; cut off
-        (false, 2, false, dead,                          Some(none)),
-        (true,  2, false, dead,                          None),
-        (false, 2, false, |_| {},                        None),
-        (false, 2, false, |it| *it = Liveness::Suspect,  None),
+    let table: [Case; 7] = [
+        // of its chains serve, proxies of each pool, second-hand, the others; cut off
+        (Serving::No,   2, false, dead,                          Some(none)),
+        (Serving::Some, 2, false, dead,                          None),
+        (Serving::All,  2, false, dead,                          None),
+        (Serving::No,   2, false, |_| {},                        None),
+        (Serving::No,   2, false, |it| *it = Liveness::Suspect,  None),
         // it is the only one: nobody else could serve its clients
-        (false, 1, false, dead,                          None),
+        (Serving::No,   1, false, dead,                          None),
         // it does not listen to the others itself
-        (false, 2, true,  dead,                          None),
+        (Serving::No,   2, true,  dead,                          None),
     ];
-    for (serves, proxies, second_hand, fate, wanted) in table {
+    for (serving, proxies, second_hand, fate, wanted) in table {
         let mut world = World::of(1, 3, proxies);
         for neighbour in world.neighbours.peers.values_mut() {
             fate(&mut neighbour.liveness);
@@ -35,8 +36,8 @@ fn only_who_can_do_nothing_while_others_might() {
         world.topology.second_hand = second_hand;
         let hood = hood(&world);
         let mut cut_off = CutOff::default();
-        let found = cut_off.look(&hood, serves, world.now);
-        assert_eq!(found, wanted, "{serves} {proxies} {second_hand} {hood:?}");
+        let found = cut_off.look(&hood, serving, world.now);
+        assert_eq!(found, wanted, "{serving:?} {proxies} {second_hand} {hood:?}");
     }
     // One proxy of any other pool is enough.
     let mut world = World::of(1, 3, 2);
@@ -45,44 +46,82 @@ fn only_who_can_do_nothing_while_others_might() {
             neighbour.liveness = Liveness::Dead;
         }
     }
-    assert_eq!(CutOff::default().look(&hood(&world), false, world.now), None);
-    assert_eq!(CutOff::default().look(&Hood::default(), false, world.now), None);
+    assert_eq!(
+        CutOff::default().look(&hood(&world), Serving::No, world.now),
+        None
+    );
+    assert_eq!(
+        CutOff::default().look(&Hood::default(), Serving::No, world.now),
+        None
+    );
 }
 
-/// Who hears another again cannot serve by that alone: it takes a moment until one of them is known to.
+/// Whose network is back cannot serve by that alone: it takes a moment until it has found its servers, one chain after another,
+/// or another is known to have some.
 #[test]
-fn whoever_was_cut_off_is_so_until_it_serves_or_the_others_have_been_heard_for_a_while() {
-    let (alive, dead, serves) = ("alive", "dead", "serves");
+fn whoever_was_cut_off_is_so_until_it_serves_or_its_network_has_been_back_for_a_while() {
+    // Of its chains serve; it hears others.
+    let (gone, heard) = ((Serving::No, false), (Serving::No, true));
+    let (some, some_heard) = ((Serving::Some, false), (Serving::Some, true));
+    let (all, all_heard) = ((Serving::All, false), (Serving::All, true));
     #[rustfmt::skip]
-    let table: [(&[(&str, u64)], bool); 9] = [
+    let table: [(&[((Serving, bool), u64)], bool); 17] = [
         // what is so from which tenth of a second on; cut off after the last
-        (&[(dead, 0), (alive, 10)], true),
-        (&[(dead, 0), (alive, 10), (alive, 59)], true),
-        (&[(dead, 0), (alive, 10), (alive, 60)], false),
-        (&[(dead, 0), (alive, 10), (serves, 11)], false),
-        (&[(dead, 0), (serves, 10)], false),
+        (&[(gone, 0), (heard, 10)], true),
+        (&[(gone, 0), (heard, 10), (heard, 59)], true),
+        (&[(gone, 0), (heard, 10), (heard, 60)], false),
+        (&[(gone, 0), (heard, 10), (all_heard, 11)], false),
+        (&[(gone, 0), (all, 10)], false),
+        // clients of its other chains would be turned away
+        (&[(gone, 0), (some, 10)], true),
+        (&[(gone, 0), (heard, 10), (some_heard, 11)], true),
+        (&[(gone, 0), (some, 10), (all, 11)], false),
+        // a chain whose servers are dead keeps it away for a while only
+        (&[(gone, 0), (some, 10), (some, 59)], true),
+        (&[(gone, 0), (some, 10), (some, 60)], false),
+        // whichever sign comes first; they are one
+        (&[(gone, 0), (heard, 10), (some, 40), (some, 60)], false),
         // heard, lost, heard again: time begins anew
-        (&[(dead, 0), (alive, 10), (dead, 40), (alive, 50), (alive, 99)], true),
-        (&[(dead, 0), (alive, 10), (dead, 40), (alive, 50), (alive, 100)], false),
+        (&[(gone, 0), (heard, 10), (gone, 40), (heard, 50), (heard, 99)], true),
+        (&[(gone, 0), (heard, 10), (gone, 40), (heard, 50), (heard, 100)], false),
+        (&[(gone, 0), (some, 10), (gone, 40), (some, 50), (some, 99)], true),
         // it served meanwhile, and does no more: the others have been heard all the while
-        (&[(dead, 0), (serves, 10), (alive, 11)], false),
-        (&[(alive, 0), (dead, 1)], true),
+        (&[(gone, 0), (all, 10), (heard, 11)], false),
+        (&[(heard, 0), (gone, 1)], true),
+        // who still has some use was never cut off
+        (&[(all, 0), (some, 1)], false),
     ];
     let start = Instant::now();
     for (story, wanted) in table {
         let mut cut_off = CutOff::default();
         let mut found = false;
-        for (what, tenths) in story {
+        for ((serving, hears), tenths) in story {
             let mut world = World::of(1, 1, 2);
-            if *what == dead {
+            if !hears {
                 for neighbour in world.neighbours.peers.values_mut() {
                     neighbour.liveness = Liveness::Dead;
                 }
             }
             let now = start + Duration::from_millis(100 * tenths);
-            found = cut_off.look(&hood(&world), *what == serves, now).is_some();
+            found = cut_off.look(&hood(&world), *serving, now).is_some();
         }
         assert_eq!(found, wanted, "{story:?}");
+    }
+}
+
+#[test]
+fn who_has_no_chain_turns_nobody_away() {
+    #[rustfmt::skip]
+    let table: [(&[bool], Serving); 6] = [
+        (&[],             Serving::All),
+        (&[true],         Serving::All),
+        (&[false],        Serving::No),
+        (&[true, true],   Serving::All),
+        (&[true, false],  Serving::Some),
+        (&[false, false], Serving::No),
+    ];
+    for (chains, wanted) in table {
+        assert_eq!(Serving::of(chains.iter().copied()), wanted, "{chains:?}");
     }
 }
 
@@ -131,15 +170,20 @@ fn pool_of(members: &[(&str, IpAddr)], listeners: Vec<Listener>, chains: Vec<Cha
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxy_without_servers_is_ready_while_it_hears_another() {
     let resolver = Resolver::start();
-    let server = Server::start("server").await;
-    let mut sync = listener("sync");
-    sync.addresses = vec![];
+    let servers = [Server::start("one").await, Server::start("two").await];
+    let listeners = ["one", "two"].map(|name| Listener {
+        addresses: vec![],
+        ..listener(name)
+    });
     let members = [
         ("pool-0", [127, 0, 0, 1].into()),
         ("pool-1", [127, 0, 0, 2].into()),
     ];
-    let chains = vec![chain("c", &sync, vec![at("server", 0, server.address)])];
-    let snapshot = pool_of(&members, vec![sync], chains);
+    let chains = listeners
+        .iter()
+        .zip(&servers)
+        .map(|(listener, server)| chain(&listener.name, listener, vec![at("server", 0, server.address)]));
+    let snapshot = pool_of(&members, listeners.to_vec(), chains.collect());
     let start = async |(name, ip): (&str, IpAddr)| {
         let config = ProxyConfig {
             name: name.to_owned(),
@@ -151,25 +195,27 @@ async fn a_proxy_without_servers_is_ready_while_it_hears_another() {
     };
     let (proxy, other) = (start(members[0]).await, start(members[1]).await);
     until(&proxy, "/table", |_, said| said["peers"][0]["state"] == "Alive").await;
-    let address = server.kill().await;
+    let mut addresses = vec![];
+    for server in servers {
+        addresses.push(server.kill().await);
+    }
     until(&proxy, "/table", |_, said| {
-        said["chains"][0]["standing"]["standing"] == "Dead"
+        (0..2).all(|chain| said["chains"][chain]["standing"]["standing"] == "Dead")
     })
     .await;
     // So says the other one, too: the servers are dead, not the network.
     assert_eq!(request(&proxy, "GET", "/readyz").await.0, 200);
     within(other.stop()).await;
-    let said = until(&proxy, "/readyz", |status, _| status == 503).await;
-    assert!(
-        said["cutOff"]
-            .as_str()
-            .unwrap()
-            .contains("none of the pool's others is heard"),
-        "{said}"
-    );
+    let cut_off = |why: &'static str| {
+        move |status, said: &Value| status == 503 && said["cutOff"].to_string().contains(why)
+    };
+    until(&proxy, "/readyz", cut_off("none of the pool's others is heard")).await;
     let (_, metrics) = request(&proxy, "GET", "/metrics").await;
     assert!(metrics.contains("switchyard_ready 0"), "{metrics}");
-    let _server = Server::start_on(address, "server").await;
+    // Clients of the chain that has no server yet would be turned away.
+    let _one = Server::start_on(addresses[0], "one").await;
+    until(&proxy, "/readyz", cut_off("not every chain has")).await;
+    let _two = Server::start_on(addresses[1], "two").await;
     until(&proxy, "/readyz", |status, _| status == 200).await;
     within(proxy.stop()).await;
     resolver.stop().await;
