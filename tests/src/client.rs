@@ -55,6 +55,13 @@ pub struct Outcome {
     pub lasted: Duration,
 }
 
+impl Outcome {
+    /// When a backend's first byte came.
+    pub fn first_byte(&self) -> Option<Instant> {
+        self.served.as_ref().map(|(after, _)| self.begun + *after)
+    }
+}
+
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {

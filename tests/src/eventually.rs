@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 /// Time between two looks at a condition.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Looks at `check` until it is `Ok`, and returns its value.
+/// Looks at `check` until it is `Ok`, and returns its value. What a look saw
+/// that began in time and took long may be long past: there is always one that
+/// begins at the end of the time, or as soon after as the one before is over.
 ///
 /// # Panics
 /// When it is not `Ok` within `within`; the message carries `what` and the
@@ -17,12 +19,13 @@ const POLL: Duration = Duration::from_millis(10);
 pub fn eventually<T>(what: &str, within: Duration, mut check: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + within;
     loop {
+        let begun = Instant::now();
         match check() {
             Ok(value) => return value,
-            Err(seen) if Instant::now() >= deadline => {
+            Err(seen) if begun >= deadline => {
                 panic!("not within {within:?}: {what}; last seen: {seen}")
             }
-            Err(_) => pause(POLL),
+            Err(_) => pause(POLL.min(deadline.saturating_duration_since(Instant::now()))),
         }
     }
 }

@@ -35,6 +35,7 @@ pub mod pages;
 pub mod process;
 pub mod recorder;
 pub mod service;
+mod sockets;
 pub mod suite;
 pub mod switchyard;
 pub mod tls;

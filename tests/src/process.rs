@@ -4,8 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::MetadataExt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -15,13 +14,14 @@ use nix::unistd::Pid;
 
 use crate::eventually::eventually;
 use crate::lab::{self, Host};
+use crate::sockets;
 
 /// A child process; killed and reaped on drop.
 pub struct Program {
     name: String,
     child: Child,
     output: PathBuf,
-    /// The machine it runs on, which stays while it runs: it may still be on its way there.
+    /// The machine it runs on.
     host: Option<Host>,
 }
 
@@ -133,25 +133,11 @@ impl Program {
     }
 
     fn try_listening(&self) -> Result<BTreeMap<u64, SocketAddr>, String> {
-        let cannot = |path: &Path, error: &std::io::Error| format!("{}: {error}", path.display());
-        let namespace = |path: &Path| {
-            let file = fs::metadata(path).map_err(|error| cannot(path, &error))?;
-            Ok::<_, String>(file.ino())
+        let seen = match &self.host {
+            Some(host) => host.block_on(async { sockets::listening() }),
+            None => sockets::listening(),
         };
-        // Just started, it is still on its way from our namespace to its own.
-        let here = namespace(&PathBuf::from(format!("/proc/{}/ns/net", self.pid())))?;
-        let host = self.host.as_ref().map(|host| host.namespace().path());
-        let host = namespace(&host.unwrap_or_else(|| PathBuf::from("/proc/self/ns/net")))?;
-        if here != host {
-            return Err(format!("it is in namespace {here}, not in {host}"));
-        }
-        let net = PathBuf::from(format!("/proc/{}/net", self.pid()));
-        let mut found = BTreeMap::new();
-        for table in ["tcp", "tcp6"].map(|table| net.join(table)) {
-            let text = fs::read_to_string(&table).map_err(|error| cannot(&table, &error))?;
-            found.extend(text.lines().skip(1).filter_map(listener));
-        }
-        Ok(found)
+        seen.map_err(|error| format!("the kernel does not tell who listens: {error}"))
     }
 
     /// Open descriptors.
@@ -225,32 +211,6 @@ impl Drop for Program {
     }
 }
 
-/// One line of `/proc/net/tcp` or `tcp6` (proc(5)): local address is field 1,
-/// state 2 (`0A` = LISTEN), inode 9.
-fn listener(line: &str) -> Option<(u64, SocketAddr)> {
-    let fields: Vec<&str> = line.split_whitespace().collect();
-    if *fields.get(3)? != "0A" {
-        return None;
-    }
-    let (address, port) = fields.get(1)?.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    Some((fields.get(9)?.parse().ok()?, SocketAddr::new(ip(address)?, port)))
-}
-
-/// Addresses there are 32-bit words in the machine's own byte order.
-fn ip(hex: &str) -> Option<IpAddr> {
-    let words: Option<Vec<u32>> = (0..hex.len() / 8)
-        .map(|n| u32::from_str_radix(&hex[n * 8..n * 8 + 8], 16).ok())
-        .collect();
-    let bytes: Vec<u8> = words?.into_iter().flat_map(u32::to_ne_bytes).collect();
-    if let Ok(v4) = <[u8; 4]>::try_from(bytes.as_slice()) {
-        return Some(Ipv4Addr::from(v4).into());
-    }
-    <[u8; 16]>::try_from(bytes.as_slice())
-        .ok()
-        .map(|v6| Ipv6Addr::from(v6).into())
-}
-
 /// Processor time that a process has used so far, by all threads, to 1/100 s (`utime` and `stime` of proc(5), in ticks of
 /// `USER_HZ`, which is 100 on Linux). A process that is gone has used none.
 pub fn cpu(pid: u32) -> Duration {
@@ -258,18 +218,4 @@ pub fn cpu(pid: u32) -> Duration {
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let fields = after_name.split_whitespace().skip(11).take(2);
     Duration::from_millis(10 * fields.flat_map(str::parse::<u64>).sum::<u64>())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::listener;
-
-    #[test]
-    fn listening_sockets_are_read_from_proc() {
-        let v4 = "   0: 0100007F:4268 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0";
-        assert_eq!(listener(v4), Some((4711, "127.0.0.1:17000".parse().unwrap())));
-        let v6 = "   0: 000077FD000000000000000002000000:0672 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 12 1 0";
-        assert_eq!(listener(v6), Some((12, "[fd77::2]:1650".parse().unwrap())));
-        assert_eq!(listener(&v4.replace(" 0A ", " 01 ")), None);
-    }
 }

@@ -135,7 +135,8 @@ impl Sessions {
 
     /// What each has seen so far.
     pub fn so_far(&self) -> Vec<Session> {
-        let delays = self.delays.lock().unwrap_or_else(PoisonError::into_inner);
+        // A copy: clients' own thread must not wait for this one, which nothing would note.
+        let delays = self.delays.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let copy = |record: &Arc<Mutex<Session>>| {
             let mut session = record.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some((at, _)) = &session.ended {
@@ -148,7 +149,11 @@ impl Sessions {
 
     /// How many are open.
     pub fn open_now(&self) -> usize {
-        self.so_far().iter().filter(|s| s.ended.is_none()).count()
+        let open = |record: &&Arc<Mutex<Session>>| {
+            let session = record.lock().unwrap_or_else(PoisonError::into_inner);
+            session.ended.is_none()
+        };
+        self.records.iter().filter(open).count()
     }
 
     /// Has each ask once more and say FIN, and tells about all.
@@ -186,10 +191,11 @@ type Delays = Arc<Mutex<Vec<(Instant, Instant)>>>;
 
 /// Notes when the thread it runs on was busy, or was not given a processor.
 async fn watch_delays(delays: Delays) {
+    let mut looked = Instant::now();
     loop {
-        let due = Instant::now() + LOOK;
+        let due = looked + LOOK;
         sleep_until(due.into()).await;
-        let looked = Instant::now();
+        looked = Instant::now();
         if looked - due > TIMER {
             let mut delays = delays.lock().unwrap_or_else(PoisonError::into_inner);
             delays.push((due, looked));

@@ -63,9 +63,18 @@ impl Outcomes {
     /// met the change: one begun before it and delayed may have.
     #[must_use]
     pub fn served_before(&self, at: Instant) -> Self {
-        let before = |outcome: &&Outcome| first_byte(outcome).is_some_and(|first| first < at);
+        let before = |outcome: &&Outcome| outcome.first_byte().is_some_and(|first| first < at);
         Self {
             all: self.all.iter().filter(before).cloned().collect(),
+        }
+    }
+
+    /// Those that a backend's first byte reached in `from..to`.
+    #[must_use]
+    pub fn served(&self, from: Instant, to: Instant) -> Self {
+        let within = |outcome: &&Outcome| outcome.first_byte().is_some_and(|first| first >= from && first < to);
+        Self {
+            all: self.all.iter().filter(within).cloned().collect(),
         }
     }
 
@@ -112,7 +121,7 @@ impl Outcomes {
 
     /// Longest time between two first bytes: how long nobody was served.
     pub fn longest_gap(&self) -> Duration {
-        let mut served: Vec<Instant> = self.all.iter().filter_map(first_byte).collect();
+        let mut served: Vec<Instant> = self.all.iter().filter_map(Outcome::first_byte).collect();
         served.sort_unstable();
         let gaps = served.windows(2).map(|pair| pair[1] - pair[0]);
         gaps.max().unwrap_or_default()
@@ -154,10 +163,6 @@ fn waited(outcome: &Outcome) -> Duration {
         Some((after, _)) => *after,
         None => outcome.lasted,
     }
-}
-
-fn first_byte(outcome: &Outcome) -> Option<Instant> {
-    outcome.served.as_ref().map(|(after, _)| outcome.begun + *after)
 }
 
 /// Several lines: numbers, then who served from when to when, then failures.

@@ -97,8 +97,8 @@ fn await_tier(proxy: &Switchyard, chain: &str, tier: u32) -> Instant {
 }
 
 /// That these sessions ended with FIN, in turn, `pace` of them per second
-/// (within 10 %, and what the clients themselves were late; in a window, also
-/// what was due in a pause right before it); says when the first did.
+/// (within 10 %, and what the clients themselves were late); says when the
+/// first did.
 #[track_caller]
 fn must_leave_paced(lab: &Lab, sessions: &[Session], pace: u32) -> Instant {
     let end = |session: &Session| match &session.ended {
@@ -111,19 +111,13 @@ fn must_leave_paced(lab: &Lab, sessions: &[Session], pace: u32) -> Instant {
     let took = last - first;
     let rate = |took: Duration| (ends.len() - 1) as f64 / took.as_secs_f64();
     // Over two seconds, so that neither a pause of this machine nor the pace's own slack counts for much. What is seen in
-    // them came in them, or as much earlier as the clients were late; or it was due in the time before, if nobody was seen
-    // to leave when the next was due: a proxy that this machine did not let run.
-    let turn = Duration::from_secs(1) / pace;
+    // them came in them, or as much earlier as the clients were late.
     let window = |n: usize| {
         let at = ends[n].0;
         let within = |(end, _): &&(Instant, Duration)| *end >= at && *end < at + Duration::from_secs(2);
         let seen: Vec<_> = ends.iter().filter(within).collect();
         let late = seen.iter().map(|(_, late)| *late).max().unwrap_or_default();
-        let gap = ends[..n]
-            .last()
-            .map_or(Duration::ZERO, |(before, _)| at - *before);
-        let paused = gap.saturating_sub(turn).min(MEASURING);
-        (seen.len(), Duration::from_secs(2) + late + paused)
+        (seen.len(), Duration::from_secs(2) + late)
     };
     let windows: Vec<(usize, Duration)> = (0..ends.len()).map(window).collect();
     let most = windows.iter().map(|(count, _)| *count).max().unwrap_or_default();

@@ -32,7 +32,7 @@ fn told(lab: &Lab, workers: usize) {
     let node_host = lab.host("node", 12);
     let _node = webservers::node(&node_host, 3000);
     let manifests = manifest::join(&[
-        pool_of(&[listener("web", 80, "protocol: HTTP")], "drain: {timeout: 20s}"),
+        pool_of(&[listener("web", 80, "protocol: HTTP")], "drain: {timeout: 60s}"),
         manifest::chain(
             "web",
             "poolRef: {name: edge}\nbackends: [{name: n, host: 10.77.0.12, port: 3000}]\n",

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use switchyard_tests::backend::Backend;
-use switchyard_tests::client::{Load, LoadPlan, Outcomes, Wire};
+use switchyard_tests::client::{Load, LoadPlan, Outcome, Outcomes, Wire};
 use switchyard_tests::eventually::let_pass;
 use switchyard_tests::lab::{Host, Lab};
 use switchyard_tests::manifest;
@@ -154,13 +154,12 @@ fn affinity(lab: &Lab, workers: usize) {
         moved.len()
     ));
 
+    // They keep coming meanwhile: who stays away for the ttl goes home.
     backends[0].revive();
-    proxy.await_serving("app", &all, SOON);
-    assert_eq!(
-        serve(),
-        away,
-        "b1 is back: who moved stays where its sessions are"
-    );
+    proxy.await_chain("app", "b1 is back", SOON, |state| {
+        assert_eq!(serve(), away, "who moved stays where its sessions are");
+        state.serving().len() == all.len()
+    });
     for _ in 0..4 {
         let_pass(ttl / 4);
         assert_eq!(serve(), away, "as long as it keeps coming");
@@ -189,18 +188,19 @@ fn slow_start(lab: &Lab, workers: usize) {
     let_pass(warm + Duration::from_secs(3));
     let seen = load.stop();
     seen.must_all_be_served();
-    // The first that it served tells better when it was back than the moment at which that was shown.
-    let first = seen
+    // The first that it served tells better when it was back than the moment at which that was shown. Whom it serves is decided
+    // right before the first byte, not when the client begins.
+    let by_b1 = seen
         .iter()
-        .find(|o| o.served.as_ref().is_some_and(|(_, by)| by.name == "b1"));
-    let back = first.expect("it serves again").begun;
+        .filter(|o| o.served.as_ref().is_some_and(|(_, by)| by.name == "b1"));
+    let back = by_b1.filter_map(Outcome::first_byte).min().expect("it serves again");
     assert!(
         back < shown + Duration::from_secs(1),
         "nobody in the first second: {seen}"
     );
     let second = |n: u64| back + Duration::from_secs(n);
     let shares: Vec<f64> = (0..8)
-        .map(|n| share(&seen.begun(second(n), second(n + 1)), "b1"))
+        .map(|n| share(&seen.served(second(n), second(n + 1)), "b1"))
         .collect();
     lab.say(format!(
         "slowStart {warm:?}: its share in each second: {shares:.2?}"
