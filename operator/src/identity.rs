@@ -230,7 +230,11 @@ impl Identity {
     async fn renew(&self) -> Infallible {
         let mut told = false;
         loop {
-            tokio::time::sleep(self.often(LOOK_EVERY)).await;
+            let often = self.often(LOOK_EVERY);
+            // When it is due, and not up to a tenth of its life later: a machine that stands still has all the rest.
+            let due = self.shared.live.borrow().due_in(Timestamp::now());
+            let wait = if told { often } else { due.clamp(often / 10, often) };
+            tokio::time::sleep(wait).await;
             let renewed = self.put_to_use(None, Timestamp::now());
             if let Err(error) = &renewed
                 && !told

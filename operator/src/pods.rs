@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1;
 use switchyard_snapshot::PoolId;
 
@@ -28,6 +29,8 @@ pub struct Pod {
     pub wish: Option<BTreeMap<String, String>>,
     /// Where it runs; none: it has no address (yet), or it runs no more.
     pub place: Option<Place>,
+    /// Since when the kubelet finds it ready, by the clock of its node, in whole seconds; none: nobody says.
+    pub ready_since: Option<Timestamp>,
 }
 
 /// Where a pod runs.
@@ -63,6 +66,7 @@ impl Pod {
             account: account.unwrap_or_default(),
             wish: metadata.labels.clone().filter(sidecar::wanted),
             place: Place::of(object),
+            ready_since: ready(object).and_then(|it| Some(it.last_transition_time.as_ref()?.0)),
         };
         Some((namespace, name, pod))
     }
@@ -76,14 +80,19 @@ impl Place {
             return None;
         }
         let node = object.spec.as_ref().and_then(|spec| spec.node_name.clone());
-        let mut conditions = status.conditions.iter().flatten();
         Some(Self {
             ip: status.pod_ip.as_ref()?.parse().ok()?,
             node: node.unwrap_or_default(),
             node_ip: status.host_ip.as_ref().and_then(|ip| ip.parse().ok()),
-            ready: conditions.any(|it| it.type_ == "Ready" && it.status == "True"),
+            ready: ready(object).is_some(),
         })
     }
+}
+
+/// By which the kubelet finds it ready.
+fn ready(object: &v1::Pod) -> Option<&v1::PodCondition> {
+    let mut conditions = object.status.as_ref()?.conditions.iter().flatten();
+    conditions.find(|it| it.type_ == "Ready" && it.status == "True")
 }
 
 /// One pod of a pool.

@@ -5,12 +5,14 @@
 //! compiled before every watch has seen everything, nor before the Secrets that it names have been fetched: what is not known
 //! yet would be taken for gone.
 
+mod fresh;
 mod metrics;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use jiff::Timestamp;
 use switchyard_crds::ProxyPool;
 use switchyard_discovery::server::Publisher;
 use switchyard_snapshot::{PoolId, Snapshot};
@@ -23,6 +25,7 @@ use crate::status::{Board, Object};
 use crate::verdicts::Verdicts;
 use crate::watch::Message;
 
+use fresh::Fresh;
 pub use metrics::Metrics;
 
 /// Messages taken in before anything is compiled, if so many are there.
@@ -45,6 +48,7 @@ pub struct Outlets {
 /// The task that keeps the index and compiles.
 pub struct Supply {
     index: Arc<Mutex<Index>>,
+    fresh: Fresh,
     dirty: Dirty,
     publisher: Publisher,
     board: Board,
@@ -65,6 +69,7 @@ impl Supply {
         } = outlets;
         Self {
             index: Arc::new(Mutex::new(index)),
+            fresh: Fresh::default(),
             dirty: Dirty::new(),
             publisher,
             board,
@@ -88,10 +93,28 @@ impl Supply {
     /// Works until nobody tells it anything any more.
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut messages = Vec::with_capacity(TOGETHER);
-        while inbox.recv_many(&mut messages, TOGETHER).await > 0 {
+        loop {
+            let again = self.fresh.next();
+            let due = async {
+                match again {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                count = inbox.recv_many(&mut messages, TOGETHER) => {
+                    if count == 0 {
+                        return;
+                    }
+                }
+                () = due => {}
+            }
             let began = Instant::now();
             for message in messages.drain(..) {
                 self.take(message);
+            }
+            for change in self.fresh.due(began) {
+                lock(&self.index).apply(change, &mut self.dirty);
             }
             if self.waiting_for > 0 {
                 continue;
@@ -108,6 +131,7 @@ impl Supply {
         match message {
             Message::Change(change) => {
                 self.post(&change);
+                let change = self.fresh.take(change, Timestamp::now(), Instant::now());
                 lock(&self.index).apply(change, &mut self.dirty);
             }
             Message::Synced => self.waiting_for = self.waiting_for.saturating_sub(1),

@@ -7,9 +7,10 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -69,6 +70,26 @@ pub(crate) fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<TcpLis
     Ok(sockets.into_iter().map(TcpListener::from).collect())
 }
 
+/// From now on nobody new is seen by this listening socket; who has had its SYN answered still gets in.
+///
+/// # Errors
+/// The system has no memory for a filter.
+pub(crate) fn ignore_newcomers(listening: &impl AsFd) -> io::Result<()> {
+    // A filter of a TCP socket sees the segment from its header on (socket(7), SO_ATTACH_FILTER); RFC 9293 section 3.1 has
+    // the flags in its byte 13. Accepted connections inherit the filter, and nothing of theirs is a SYN without ACK.
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    const SYN_OR_ACK: u32 = 0x12;
+    let step = |code: u32, unless: u8, value: u32| SockFilter::new(code as u16, 0, unless, value);
+    SockRef::from(listening).attach_filter(&[
+        step(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, FLAGS),
+        step(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, SYN_OR_ACK),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, SYN),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0),
+        step(libc::BPF_RET | libc::BPF_K, 0, u32::MAX),
+    ])
+}
+
 /// All local addresses, in both families where there is IPv6.
 pub(crate) fn any_address() -> IpAddr {
     let has_v6 = Socket::new(Domain::IPV6, Type::STREAM, None).is_ok();
@@ -90,7 +111,7 @@ pub(crate) async fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<
         socket.bind(&SocketAddr::new(from, 0).into())?;
     }
     match socket.connect(&to.into()) {
-        Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => return Err(error),
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
         _ => {}
     }
     let stream = TcpStream::from_std(socket.into())?;
@@ -178,6 +199,8 @@ pub(crate) fn connect_error(error: &io::Error) -> ConnectError {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
 
     #[test]
@@ -204,6 +227,37 @@ mod tests {
         );
         assert_eq!(accepted.tcp_keepalive_retries().unwrap(), 3);
         assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+    }
+
+    #[test]
+    fn who_has_begun_gets_in_and_newcomers_are_not_seen() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listening = listen(address.parse().unwrap(), 1).unwrap();
+            let at = listening[0].local_addr().unwrap();
+            let mut early = std::net::TcpStream::connect(at).unwrap();
+            ignore_newcomers(&listening[0]).unwrap();
+            // A SYN comes again after a second.
+            let late = std::thread::spawn(move || std::net::TcpStream::connect(at));
+            let newcomer = std::net::TcpStream::connect_timeout(&at, Duration::from_millis(300));
+            assert_eq!(newcomer.unwrap_err().kind(), io::ErrorKind::TimedOut, "{address}");
+            let (mut accepted, from) = listening[0].accept().unwrap();
+            assert_eq!(from, early.local_addr().unwrap());
+            accepted.set_nonblocking(false).unwrap();
+            accepted.write_all(b"in").unwrap();
+            let mut said = [0; 2];
+            early.read_exact(&mut said).unwrap();
+            early.write_all(b"ok").unwrap();
+            accepted.read_exact(&mut said).unwrap();
+            assert_eq!(&said, b"ok", "what it inherits lets its own through");
+            drop(early);
+            assert_eq!(accepted.read(&mut said).unwrap(), 0, "its FIN, too");
+            drop(listening);
+            assert_eq!(
+                late.join().unwrap().unwrap_err().kind(),
+                io::ErrorKind::ConnectionRefused,
+                "{address}"
+            );
+        }
     }
 
     #[tokio::test]

@@ -139,6 +139,14 @@ struct Machine {
     lab: Arc<Shared>,
 }
 
+impl Drop for Machine {
+    /// Its cable goes at once: the kernel takes its time to end a namespace, and the next machine of this number needs the name.
+    fn drop(&mut self) {
+        let mut ip = self.lab.hub.command("ip");
+        let _ = tool::try_output(ip.args(["link", "delete", &format!("p{}", self.number)])); // an error: it is gone
+    }
+}
+
 /// The thread that lives in the namespace and runs its clients' tasks.
 struct Inside {
     handle: runtime::Handle,

@@ -11,6 +11,8 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use switchyard_discovery::client::{Copy, Mirror};
+use switchyard_snapshot::Snapshot;
 
 use crate::admin::{self, Admin};
 use crate::apiserver::ControlPlane;
@@ -135,6 +137,24 @@ impl Member {
     /// Where clients reach it.
     pub fn at(&self, port: u16) -> SocketAddr {
         self.host.at(port)
+    }
+
+    /// What its last good copy on disk holds: what it would start with if
+    /// nobody answered.
+    ///
+    /// # Errors
+    /// There is none, in words.
+    pub fn copy(&self) -> Result<Snapshot, String> {
+        let file = self
+            .host
+            .directory("switchyard-proxy")
+            .join("cache/snapshot.json");
+        let bytes = fs::read(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+        let mirror = Copy::from_bytes(&bytes).and_then(Mirror::restore);
+        let mirror = mirror.map_err(|e| format!("{}: {e}", file.display()))?;
+        mirror
+            .snapshot()
+            .ok_or_else(|| format!("{}: no snapshot", file.display()))
     }
 
     /// The pod it is in.

@@ -64,6 +64,11 @@ impl Live {
         })
     }
 
+    /// How long until the server certificate is replaced; nothing: it should have been.
+    pub(super) fn due_in(&self, now: Timestamp) -> Duration {
+        Duration::try_from(self.renew_at.duration_since(now)).unwrap_or_default()
+    }
+
     /// A new connection would see a difference.
     pub(super) fn differs_at_the_door(&self, before: &Self) -> bool {
         self.bundle != before.bundle || !Arc::ptr_eq(&self.credential.key, &before.credential.key)

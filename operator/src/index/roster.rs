@@ -102,8 +102,7 @@ pub fn asks_services(spec: &ProxyPoolSpec) -> bool {
 
 /// One for each of the pool's addresses that cannot be told from the pod's address and name, in their order.
 ///
-/// Services lead to a pod from the moment at which nodes know of it, which nobody tells: kube-proxy gathers changes for a second
-/// (`minSyncPeriod`). The kubelet finds the pod ready later than that.
+/// Services lead to a pod some time after it has its address, and pods are called ready here later than that (`supply::fresh`).
 fn listed(spec: &ProxyPoolSpec, place: &Place, service: Option<&Outside>) -> Vec<Option<ListedAddress>> {
     let service = service.filter(|_| place.ready);
     let node = || place.node_ip.map(|ip| ip.to_string());

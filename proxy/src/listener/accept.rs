@@ -24,6 +24,9 @@ const DESCRIPTORS: u32 = 2;
 const BACK_OFF: Duration = Duration::from_millis(10);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
 
+/// How long a handshake that has begun when a socket is closed may take: the client's part of it is one round trip away.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(100);
+
 /// Which listener a socket belongs to; another one when the configuration says so.
 pub(crate) type Owner = Rc<RefCell<Rc<ListenerLocal>>>;
 
@@ -46,8 +49,8 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts until told to stop, then serves what the accept queue still holds and closes the socket: closing a
-    /// socket resets whoever is in its queue.
+    /// Accepts until told to stop, then serves who is in the accept queue or on the way there and closes the socket: closing
+    /// a socket resets them.
     pub(crate) async fn run(self) {
         let mut failures = 0;
         loop {
@@ -80,7 +83,7 @@ impl Acceptor {
             }
         }
         let listener = self.listener();
-        if let Err(error) = self.serve_queue() {
+        if let Err(error) = self.serve_last().await {
             tracing::warn!(listener = listener.name, %error, "connections that waited to be accepted may be lost");
         }
     }
@@ -157,37 +160,33 @@ impl Acceptor {
         }
     }
 
-    /// Accepts what is in the queue without waiting, limits or no limits, then closes.
-    fn serve_queue(self) -> io::Result<()> {
-        let listener = self.listener();
-        let Self {
-            worker,
-            socket,
-            direct,
-            ..
-        } = self;
-        let socket = socket.into_std()?;
+    /// Accepts who has begun a connection, limits or no limits, then closes.
+    async fn serve_last(self) -> io::Result<()> {
+        // Who begins now is not seen; its next SYN, a second later, finds the port closed: refused, and not cut.
+        socket::ignore_newcomers(&self.socket)?;
+        let mut over = std::pin::pin!(tokio::time::sleep(LAST_HANDSHAKES));
         loop {
-            match socket.accept() {
-                Ok((stream, from)) => {
-                    stream.set_nonblocking(true)?;
-                    let from = socket::canonical(from);
-                    let passes = Passes {
-                        _descriptors: worker.shared.descriptors.enter_anyway(DESCRIPTORS),
-                        place: (!listener.is_monitor(from.ip())).then(|| listener.gate.enter_anyway(1)),
-                    };
-                    start(
-                        &worker,
-                        Rc::clone(&listener),
-                        (TcpStream::from_std(stream)?, from, direct),
-                        passes,
-                    );
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if pause_after(&error, 0).is_none() => {}
-                Err(error) => return Err(error),
+            let next = poll_fn(|cx| match self.socket.poll_accept(cx) {
+                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+                Poll::Pending => over.as_mut().poll(cx).map(|()| None),
+            });
+            match next.await {
+                Some(Ok((stream, from))) => self.admit_anyway(stream, from),
+                Some(Err(error)) if pause_after(&error, 0).is_none() => {}
+                Some(Err(error)) => return Err(error),
+                None => return Ok(()),
             }
         }
+    }
+
+    fn admit_anyway(&self, stream: TcpStream, from: SocketAddr) {
+        let listener = self.listener();
+        let from = socket::canonical(from);
+        let passes = Passes {
+            _descriptors: self.worker.shared.descriptors.enter_anyway(DESCRIPTORS),
+            place: (!listener.is_monitor(from.ip())).then(|| listener.gate.enter_anyway(1)),
+        };
+        start(&self.worker, listener, (stream, from, self.direct), passes);
     }
 }
 

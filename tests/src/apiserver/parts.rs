@@ -5,7 +5,11 @@
 use std::process::Command;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+
 use super::{ControlPlane, ISSUER, START, User, free_ports, programs, stale};
+use crate::eventually::eventually;
 use crate::process::Program;
 
 /// What runs of kube-controller-manager where there is no node.
@@ -38,10 +42,11 @@ const GARBAGE: &str = "400";
 
 impl ControlPlane {
     /// Starts kube-controller-manager with what tests need of it: workloads
-    /// become pods, what has no owner goes, namespaces can be deleted.
+    /// become pods, what has no owner goes, namespaces can be deleted. Returns
+    /// when it has begun to work.
     ///
     /// # Panics
-    /// When it does not start.
+    /// When it does not, soon.
     pub fn start_controllers(&self) {
         let mut parts = self.parts();
         if parts.controllers.is_some() {
@@ -69,6 +74,15 @@ impl ControlPlane {
                 "--kube-api-burst=500",
             ]);
         parts.controllers = Some(self.launch("kube-controller-manager", command));
+        drop(parts);
+        let published: Api<ConfigMap> = Api::namespaced(self.admin(), "default");
+        eventually("the controllers work", START, || {
+            let found = self.block_on(published.get_opt("kube-root-ca.crt"));
+            match found.map_err(|e| e.to_string())? {
+                Some(_) => Ok(()),
+                None => Err("no authority is published in the namespace `default`".to_owned()),
+            }
+        });
     }
 
     /// Starts kube-scheduler: pods go to nodes.

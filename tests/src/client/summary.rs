@@ -72,7 +72,11 @@ impl Outcomes {
     /// Those that a backend's first byte reached in `from..to`.
     #[must_use]
     pub fn served(&self, from: Instant, to: Instant) -> Self {
-        let within = |outcome: &&Outcome| outcome.first_byte().is_some_and(|first| first >= from && first < to);
+        let within = |outcome: &&Outcome| {
+            outcome
+                .first_byte()
+                .is_some_and(|first| first >= from && first < to)
+        };
         Self {
             all: self.all.iter().filter(within).cloned().collect(),
         }

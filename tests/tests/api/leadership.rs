@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use kube::Api;
 use switchyard_tests::apiserver::{Entry, User};
 use switchyard_tests::eventually::{eventually, let_pass, throughout};
 use switchyard_tests::lab::Lab;
@@ -49,6 +50,8 @@ pub fn add(suite: &mut Suite, shared: &Shared) {
 /// Two operators, each a user of its own, so that the audit log tells them apart.
 struct Two {
     space: Space,
+    /// Looked at a hundred times a second: not by a connection of its own each time.
+    leases: Api<Lease>,
     leader: Operator,
     follower: Operator,
 }
@@ -80,10 +83,12 @@ impl Two {
             Operator::start(&lab.host(name, number), &space.plane, plan)
         };
         let one = start("operator-1", 10);
-        holder_is(&space, one.name(), SOON);
+        let leases = space.all();
+        holder_is(&space, &leases, one.name(), SOON);
         let other = start("operator-2", 11);
         Self {
             space,
+            leases,
             leader: one,
             follower: other,
         }
@@ -91,8 +96,28 @@ impl Two {
 
     /// Awaits that the follower holds the lease, and says how long that took.
     fn follower_leads(&self, lab: &Lab, since: Instant, within: Duration) {
-        holder_is(&self.space, self.follower.name(), within);
+        self.holder_is(&self.follower, within);
         lab.say(format!("followed after {:.1?}", since.elapsed()));
+    }
+
+    #[track_caller]
+    fn holder_is(&self, operator: &Operator, within: Duration) {
+        holder_is(&self.space, &self.leases, operator.name(), within);
+    }
+
+    /// That it holds the lease at every look for so long.
+    #[track_caller]
+    fn holder_stays(&self, operator: &Operator, period: Duration) {
+        let what = format!("{} stays the leader", operator.name());
+        throughout(&what, period, || match holder(&self.space, &self.leases)? {
+            Some(holder) if holder.starts_with(operator.name()) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    }
+
+    /// What the lease says.
+    fn lease(&self) -> LeaseSpec {
+        lease(&self.space, &self.leases).unwrap().expect("a lease")
     }
 
     /// What an operator has written since then, leases too.
@@ -104,24 +129,23 @@ impl Two {
     }
 }
 
+/// Who holds the lease: the identity begins with the pod's name.
+fn holder(space: &Space, leases: &Api<Lease>) -> Result<Option<String>, String> {
+    let holder = lease(space, leases)?.and_then(|lease| lease.holder_identity);
+    Ok(holder.filter(|holder| !holder.is_empty()))
+}
+
 /// What the lease says, if there is one.
-fn lease(space: &Space) -> Result<Option<LeaseSpec>, String> {
-    let leases = space.all::<Lease>();
+fn lease(space: &Space, leases: &Api<Lease>) -> Result<Option<LeaseSpec>, String> {
     let found = space.plane.block_on(leases.get_opt(NAME));
     let found = found.map_err(|e| e.to_string())?;
     Ok(found.and_then(|lease| lease.spec))
 }
 
-/// Who holds the lease: the identity begins with the pod's name.
-fn holder(space: &Space) -> Result<Option<String>, String> {
-    let holder = lease(space)?.and_then(|lease| lease.holder_identity);
-    Ok(holder.filter(|holder| !holder.is_empty()))
-}
-
 #[track_caller]
-fn holder_is(space: &Space, name: &str, within: Duration) {
+fn holder_is(space: &Space, leases: &Api<Lease>, name: &str, within: Duration) {
     eventually(&format!("{name} holds the lease"), within, || {
-        match holder(space)? {
+        match holder(space, leases)? {
             Some(holder) if holder.starts_with(name) => Ok(()),
             other => Err(format!("{other:?}")),
         }
@@ -132,7 +156,7 @@ fn killed(lab: &Lab, shared: &Shared) {
     let mut two = Two::start(lab, shared);
     let at = Instant::now();
     two.leader.kill();
-    let left = lease(&two.space).unwrap().expect("a lease");
+    let left = two.lease();
     assert!(
         left.holder_identity
             .is_some_and(|it| it.starts_with(two.leader.name()))
@@ -140,7 +164,7 @@ fn killed(lab: &Lab, shared: &Shared) {
     two.follower_leads(lab, at, TAKEN_OVER);
     // It may have been alive for all that the other knew: nobody else leads before the lease is over, which counts from its
     // last renewal, and not from its end.
-    let taken = lease(&two.space).unwrap().expect("a lease");
+    let taken = two.lease();
     let renewed = left.renew_time.expect("it was renewed").0;
     let acquired = taken.acquire_time.expect("it was acquired").0;
     let silent = Duration::try_from(acquired.duration_since(renewed)).unwrap_or_default();
@@ -151,10 +175,7 @@ fn killed(lab: &Lab, shared: &Shared) {
     );
     // Back from the dead, it follows.
     two.leader.start_again();
-    throughout("the new leader stays", LEASE, || match holder(&two.space)? {
-        Some(holder) if holder.starts_with(two.follower.name()) => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
+    two.holder_stays(&two.follower, LEASE);
 }
 
 fn paused(lab: &Lab, shared: &Shared) {
@@ -174,7 +195,7 @@ fn paused(lab: &Lab, shared: &Shared) {
     );
     let refused = written.iter().all(|line| line.ends_with(": 409"));
     assert!(refused, "it came through: {written:#?}");
-    holder_is(&two.space, two.follower.name(), SOON);
+    two.holder_is(&two.follower, SOON);
 }
 
 fn stopped(lab: &Lab, shared: &Shared) {
@@ -200,16 +221,13 @@ fn cut_off(lab: &Lab, shared: &Shared) {
     two.leader.relay().restore();
     let_pass(2 * LEASE);
     assert_eq!(two.written(&two.leader, mark), [] as [String; 0]);
-    holder_is(&two.space, two.follower.name(), SOON);
+    two.holder_is(&two.follower, SOON);
 }
 
 fn steady(lab: &Lab, shared: &Shared) {
     let two = Two::start_calm(lab, shared);
     let mark = two.space.plane.audit().mark();
-    throughout("it stays the leader", 4 * LEASE, || match holder(&two.space)? {
-        Some(holder) if holder.starts_with(two.leader.name()) => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
+    two.holder_stays(&two.leader, 4 * LEASE);
     assert_eq!(
         two.written(&two.follower, mark),
         [] as [String; 0],

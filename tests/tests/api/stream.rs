@@ -192,6 +192,15 @@ fn copy(lab: &Lab, shared: &Shared) {
     site.chain("one", &[&b1]);
     let mut member = site.member(31);
     served_by(&client, member.at(8001), &b1);
+    // It is written after that, once all workers have the chain.
+    eventually("its copy has the chain", SOON, || {
+        let chains = member.copy()?.chains;
+        if chains.iter().any(|chain| chain.id.name == "one") {
+            Ok(())
+        } else {
+            Err(format!("{} chains", chains.len()))
+        }
+    });
     site.operator.kill();
     site.operator.relay().cut();
     assert_eq!(asked(&client, member.at(8001)).unwrap(), "b1");

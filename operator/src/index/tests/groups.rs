@@ -25,6 +25,7 @@ fn seen(pool: &str, ip: Option<&str>, terminating: bool) -> Pod {
             node_ip: Some("192.0.2.1".parse().unwrap()),
             ready: true,
         }),
+        ready_since: None,
     }
 }
 

@@ -60,13 +60,14 @@ fn only_who_can_do_nothing_while_others_might() {
 /// or another is known to have some.
 #[test]
 fn whoever_was_cut_off_is_so_until_it_serves_or_its_network_has_been_back_for_a_while() {
-    // Of its chains serve; it hears others.
+    /// How many of its chains serve and whether it hears others, from which tenth of a second on.
+    type Moment = ((Serving, bool), u64);
     let (gone, heard) = ((Serving::No, false), (Serving::No, true));
     let (some, some_heard) = ((Serving::Some, false), (Serving::Some, true));
     let (all, all_heard) = ((Serving::All, false), (Serving::All, true));
     #[rustfmt::skip]
-    let table: [(&[((Serving, bool), u64)], bool); 17] = [
-        // what is so from which tenth of a second on; cut off after the last
+    let table: [(&[Moment], bool); 17] = [
+        // cut off after the last
         (&[(gone, 0), (heard, 10)], true),
         (&[(gone, 0), (heard, 10), (heard, 59)], true),
         (&[(gone, 0), (heard, 10), (heard, 60)], false),

@@ -193,7 +193,10 @@ fn slow_start(lab: &Lab, workers: usize) {
     let by_b1 = seen
         .iter()
         .filter(|o| o.served.as_ref().is_some_and(|(_, by)| by.name == "b1"));
-    let back = by_b1.filter_map(Outcome::first_byte).min().expect("it serves again");
+    let back = by_b1
+        .filter_map(Outcome::first_byte)
+        .min()
+        .expect("it serves again");
     assert!(
         back < shown + Duration::from_secs(1),
         "nobody in the first second: {seen}"

@@ -8,8 +8,12 @@ use jiff::Timestamp;
 /// The first wait after a failure; it doubles.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 
-/// The longest wait after a failure.
+/// The longest wait after a refusal.
 const LAST_RETRY: Duration = Duration::from_secs(5);
+
+/// The longest wait where nobody was reached: a Service leads every second attempt to an operator that does not lead, and a
+/// proxy without a certificate cannot even begin. As often as it tries to follow one.
+const LAST_KNOCK: Duration = Duration::from_secs(1);
 
 /// The wall clock is looked at this often while waiting: a machine that slept, or whose clock was set, is late otherwise.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
@@ -103,9 +107,8 @@ impl Schedule {
             self.retry_at = Some(now);
             return;
         }
-        let longest = FIRST_RETRY
-            .saturating_mul(1 << self.failures.min(16))
-            .min(LAST_RETRY);
+        let last = if refused { LAST_RETRY } else { LAST_KNOCK };
+        let longest = FIRST_RETRY.saturating_mul(1 << self.failures.min(16)).min(last);
         self.failures = self.failures.saturating_add(1);
         let wait = longest.mul_f64(0.5 + self.random.f64() / 2.0);
         self.retry_at = Some(plus(now, wait));

@@ -66,27 +66,29 @@ fn a_refused_renewal_gives_way_to_the_token_at_once_and_the_token_then_waits() {
 }
 
 #[test]
-fn an_operator_that_is_gone_is_asked_less_and_less_often() {
-    let mut schedule = schedule(7);
-    let mut now = at(2_400_000);
-    let mut waits = Vec::new();
-    for _ in 0..12 {
-        schedule.failed(now, Means::Certificate, false);
-        let wait = schedule.wait(now, Some(hour()));
-        now = plus(now, wait);
-        assert_eq!(
-            schedule.due(now, Some(hour())),
-            Some(Means::Certificate),
-            "what is valid still proves it"
-        );
-        waits.push(wait);
-    }
-    for (index, wait) in waits.iter().enumerate() {
-        let longest = FIRST_RETRY.saturating_mul(1 << index).min(LAST_RETRY);
-        assert!(
-            *wait >= longest / 2 && *wait <= longest,
-            "{index}: {wait:?} of {longest:?}"
-        );
+fn an_operator_that_is_gone_is_asked_every_second_and_one_that_refuses_less_often() {
+    for (refused, means, last) in [
+        (false, Means::Certificate, Duration::from_secs(1)),
+        (true, Means::Token, Duration::from_secs(5)),
+    ] {
+        let mut schedule = schedule(7);
+        let mut now = at(2_400_000);
+        let life = Some(hour()).filter(|_| !refused);
+        for attempt in 0..12 {
+            schedule.failed(now, means, refused);
+            let wait = schedule.wait(now, life);
+            now = plus(now, wait);
+            assert_eq!(
+                schedule.due(now, life),
+                Some(means),
+                "what is valid still proves it"
+            );
+            let longest = FIRST_RETRY.saturating_mul(1 << attempt).min(last);
+            assert!(
+                wait >= longest / 2 && wait <= longest,
+                "{refused} {attempt}: {wait:?} of {longest:?}"
+            );
+        }
     }
 }
 
