@@ -78,7 +78,9 @@ first.on('upgrade', (request, socket, rest) => {
     + `Sec-WebSocket-Accept: ${accept}\r\nX-Served-By: ${name}\r\n\r\n`);
   echo(socket, rest);
 });
-first.listen(port, '0.0.0.0');
+// Thousands come at once: 511, the default, would have the kernel drop some of them for a second or three.
+const backlog = 8192;
+first.listen({ port, host: '0.0.0.0', backlog });
 
 const second = http2.createServer({settings: {enableConnectProtocol: true}}, (request, response) => {
   if (request.method !== 'CONNECT') { answer(request, response); }
@@ -87,4 +89,4 @@ second.on('connect', (request, response) => {
   response.writeHead(200);
   echo(response.stream);
 });
-second.listen(port + 1, '0.0.0.0');
+second.listen({ port: port + 1, host: '0.0.0.0', backlog });

@@ -557,3 +557,44 @@ async fn whoever_waits_to_be_accepted_when_a_listener_closes_is_served() {
     );
     workers.stop().await;
 }
+
+/// What became of a client that connects again and again until it is refused: how often it was served, and what else it met.
+fn storm(at: SocketAddr) -> (usize, Vec<std::io::Error>) {
+    let (mut served, mut cut) = (0, Vec::new());
+    loop {
+        let mut stream = match std::net::TcpStream::connect(at) {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return (served, cut),
+            Err(error) => panic!("{error}"),
+        };
+        match stream.read_exact(&mut [0; 1]) {
+            Ok(()) => served += 1,
+            Err(error) => cut.push(error),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_cut_while_a_listener_closes() {
+    let echo = Echo::start("e").await;
+    let control = Control::simple("c", &[echo.address]);
+    let workers = workers(2);
+    for _ in 0..5 {
+        let main = listener("main", Protocol::Tcp);
+        let at = apply(&workers, routing(vec![(main, vec![&control])])).await["main"];
+        let before = workers.counters().listeners["main"].accepted;
+        let clients: Vec<_> = (0..8).map(|_| std::thread::spawn(move || storm(at))).collect();
+        eventually("clients are served", Duration::from_secs(10), || {
+            workers.counters().listeners["main"].accepted > before + 100
+        })
+        .await;
+        assert!(workers.apply(routing(vec![])).await.is_empty());
+        for client in clients {
+            let (served, cut) = tokio::task::spawn_blocking(|| client.join().unwrap())
+                .await
+                .unwrap();
+            assert!(cut.is_empty(), "{served} served, then {cut:?}");
+        }
+    }
+    workers.stop().await;
+}

@@ -76,14 +76,22 @@ fn dns(lab: &Lab, kind: Kind) {
     // Other machines are dropped, its own is not: the server lives.
     let silence = server.silence();
     let client = lab.host("client", 100);
-    let mut dig = client.command("dig");
-    dig.args(["+time=1", "+tries=1", "@10.77.0.53", "many.example.test"]);
-    tool::try_output(&mut dig).expect_err("it is silent");
+    let dig = |seconds: u32| {
+        let mut dig = client.command("dig");
+        dig.args([
+            &format!("+time={seconds}"),
+            "+tries=1",
+            "@10.77.0.53",
+            "many.example.test",
+        ]);
+        dig
+    };
+    tool::try_output(&mut dig(1)).expect_err("it is silent");
     drop(silence);
-    tool::output(&mut dig);
+    tool::output(&mut dig(5));
 
     server.kill();
-    tool::try_output(&mut dig).expect_err("it is dead");
+    tool::try_output(&mut dig(1)).expect_err("it is dead");
     server.edit(|zone| {
         zone.set("app", 1, &["A 10.77.0.14"]);
     });
