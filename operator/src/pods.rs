@@ -197,4 +197,16 @@ mod tests {
             assert_eq!(seen(&status).place, expected, "{status}");
         }
     }
+
+    #[test]
+    fn since_when_it_is_ready_is_known_while_it_is() {
+        let at = "2026-05-04T03:02:01Z";
+        for (ready, expected) in [("True", Some(at.parse().unwrap())), ("False", None)] {
+            let conditions = json!([
+                {"type": "Initialized", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+                {"type": "Ready", "status": ready, "lastTransitionTime": at},
+            ]);
+            assert_eq!(seen(&json!({"conditions": conditions})).ready_since, expected);
+        }
+    }
 }

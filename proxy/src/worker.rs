@@ -122,8 +122,8 @@ impl Workers {
     }
 
     /// Makes `routing` what holds for every connection from now on. Sockets whose address stays are never touched,
-    /// whatever else changed; new addresses are bound; listeners that are gone serve what their accept queues hold and
-    /// then close. Sessions are not touched: those of a removed chain go on until they are closed by
+    /// whatever else changed; new addresses are bound; listeners that are gone serve whoever is on the way in, for
+    /// a tenth of a second, and then close. Sessions are not touched: those of a removed chain go on until they are closed by
     /// [`Workers::close_sessions`].
     ///
     /// Returns what could not be bound. Everything else is in force all the same; calling again with the same routing
@@ -326,7 +326,7 @@ impl Workers {
         self.book().occupancy()
     }
 
-    /// Closes every listening socket, after serving what its accept queue holds.
+    /// Closes every listening socket, after serving whoever is on the way in, for a tenth of a second.
     pub async fn stop_accepting(&self) {
         let mut ports = self.ports.lock().await;
         let doors = ports.clear();

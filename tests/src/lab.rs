@@ -140,8 +140,10 @@ struct Machine {
 }
 
 impl Drop for Machine {
-    /// Its cable goes at once: the kernel takes its time to end a namespace, and the next machine of this number needs the name.
+    /// Its cable goes at once, after its clients have said FIN: the kernel takes its time to end a namespace, and the next machine
+    /// of this number needs the name.
     fn drop(&mut self) {
+        drop(self.inside.take());
         let mut ip = self.lab.hub.command("ip");
         let _ = tool::try_output(ip.args(["link", "delete", &format!("p{}", self.number)])); // an error: it is gone
     }

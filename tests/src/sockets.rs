@@ -59,6 +59,10 @@ fn read(socket: &Socket, found: &mut BTreeMap<u64, SocketAddr>) -> io::Result<bo
                 let address = SocketAddr::new(id.source_address, id.source_port);
                 found.insert(u64::from(socket.header.inode), address);
             }
+            // With an error where the kernel cannot tell: it has no `tcp_diag`.
+            NetlinkPayload::Done(done) if done.code < 0 => {
+                return Err(io::Error::from_raw_os_error(-done.code));
+            }
             NetlinkPayload::Done(_) => return Ok(true),
             NetlinkPayload::Error(refused) => return Err(refused.to_io()),
             other => return Err(io::Error::other(format!("not an answer: {other:?}"))),

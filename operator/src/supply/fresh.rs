@@ -52,7 +52,8 @@ impl Fresh {
     }
 }
 
-/// Until it is known that all nodes know the way to it; a node whose clock is ahead has it wait no longer than others.
+/// Until it is known that all nodes know the way to it. A node whose clock is ahead has it wait no longer than others; one whose
+/// clock is behind by all of that time has it not wait at all.
 fn left(pod: &Pod, wall: Timestamp) -> Duration {
     let Some(since) = pod.ready_since else {
         return Duration::ZERO;

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use switchyard_snapshot::{ChainId, ResourceId};
 
 use super::*;
-use crate::pods::Pods;
+use crate::endpoints::{Definition, ServiceId};
+use crate::pods::{self, Pods};
 use crate::secrets::{Fetched, Secret, SecretId, Wants};
 
 struct Rig {
@@ -224,4 +225,73 @@ async fn a_pool_waits_for_its_secrets_and_nobody_else_does() {
         words.len() == 1 && words[0].starts_with("Secret web-tls has no tls.crt"),
         "{words:?}"
     );
+}
+
+/// What others are told of the address of its one proxy's Service.
+fn listed(view: &View) -> Option<String> {
+    let snapshot = view.compiled().snapshots.remove(&id())?;
+    let proxies = snapshot
+        .peers
+        .into_iter()
+        .filter_map(|peers| peers.proxies)
+        .flatten();
+    let mut listed = proxies.flat_map(|proxy| proxy.listed).flatten();
+    listed.next().map(|address| address.host)
+}
+
+#[tokio::test]
+async fn the_service_of_a_proxy_is_told_of_once_nodes_know_the_way() {
+    let mut rig = rig();
+    let keys = SecretId {
+        namespace: "edge".into(),
+        name: "switchyard-gossip-keys".into(),
+    };
+    let key = Secret::new([("current".to_owned(), vec![7; 32])].into());
+    let fetched = Fetched::Found {
+        version: "1".into(),
+        secret: Arc::new(key),
+    };
+    let spec = json!({"workload": {"kind": "StatefulSet"}, "directAddress": [{"type": "NodePort"}],
+        "listeners": [{"name": "a", "port": 8443}]});
+    let service = json!({"metadata": {"labels": {"switchyard.dev/pool": "dmz"}}, "spec": {"type": "NodePort",
+        "ports": [{"name": "a", "port": 18443, "nodePort": 30001}]}});
+    let since = Timestamp::now();
+    let pod = json!({
+        "metadata": {"name": "dmz-0", "namespace": "edge", "uid": "u", "labels": {"switchyard.dev/pool": "dmz"}},
+        "spec": {"nodeName": "n1", "containers": []},
+        "status": {"phase": "Running", "podIP": "10.0.0.1", "hostIP": "192.0.2.1",
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": since.to_string()}]},
+    });
+    let (namespace, name, pod) = pods::Pod::of(&serde_json::from_value(pod).unwrap()).unwrap();
+    let service_id = ServiceId {
+        namespace: namespace.clone(),
+        name: name.clone(),
+    };
+    let definition = Definition::of(&serde_json::from_value(service).unwrap());
+    rig.send([
+        Message::Change(Change::Pool(object("ProxyPool", "dmz", 1, &spec))),
+        Message::Change(Change::Secret(keys.clone(), Some("1".to_owned()))),
+        chain("a", 1, "h"),
+        Message::Change(Change::Service(service_id, Some(definition))),
+        Message::Change(Change::Pod {
+            namespace,
+            name,
+            pod: Some(Box::new(pod)),
+        }),
+        Message::Synced,
+        Message::Change(Change::Fetched(keys, fetched)),
+    ])
+    .await;
+    rig.synced.wait_for(|synced| *synced).await.unwrap();
+    assert_eq!(listed(&rig.view), None);
+    let told = async {
+        loop {
+            if let Some(host) = listed(&rig.view) {
+                return host;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let told = tokio::time::timeout(std::time::Duration::from_secs(10), told).await;
+    assert_eq!(told.unwrap(), "192.0.2.1");
 }

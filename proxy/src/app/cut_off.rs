@@ -3,16 +3,19 @@
 //!
 //! A network that ends at this proxy: to it all servers are dead, and it hears nobody. It can only turn its clients away, and a
 //! Service or a load balancer that still reaches it should lead them to the others, who may be well. Nothing is lost when they
-//! are not.
+//! are not. Where its network is back, the first of its chains may have to wait a moment for the last: others may be well still.
 
 use std::time::{Duration, Instant};
 
 use super::Hood;
 use crate::gossip::Liveness;
 
-/// Whose network is back does not know at once whether another can serve, nor has it found all of its own servers: in this time
-/// both are known (two probes of the default interval, and a gossip round).
+/// Who hears another again does not know at once whether that one can serve, nor has it found its own servers: in this time both
+/// are known (two probes of the default interval, and a gossip round).
 const SETTLED: Duration = Duration::from_secs(5);
+
+/// Who has found the servers of one chain finds those of the others in this time (the default interval and timeout of probes).
+const FOUND: Duration = Duration::from_secs(3);
 
 /// Of how many clients this proxy is of use: which of its chains have somewhere to send theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +49,16 @@ impl Serving {
 #[derive(Debug, Default)]
 pub(super) struct CutOff {
     why: Option<String>,
-    /// Since when there is a sign of its network: somebody is heard, or a chain has a server.
-    sign: Option<Instant>,
+    /// What there is of its network, and since when.
+    sign: Option<(Sign, Instant)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    /// Somebody is heard; no chain has a server.
+    Heard,
+    /// Some chains have.
+    Served,
 }
 
 impl CutOff {
@@ -72,21 +83,21 @@ impl CutOff {
         let neighbours = &hood.neighbours;
         let mut all = neighbours.peers.values().chain(neighbours.beyond.values());
         let heard = all.any(|it| it.liveness != Liveness::Dead);
-        if !heard && serving == Serving::No {
-            self.sign = None;
-            return Some(format!(
-                "no chain has anywhere to send a client, and none of the pool's others is heard ({others} known)"
-            ));
-        }
-        let sign = *self.sign.get_or_insert(now);
-        let settling = was && now.saturating_duration_since(sign) < SETTLED;
-        settling.then(|| {
-            let which = match serving {
-                Serving::No => "no chain has",
-                Serving::Some | Serving::All => "not every chain has",
-            };
-            format!("{which} anywhere to send a client yet; its network is back since a moment ago")
-        })
+        let (sign, limit, which) = match serving {
+            Serving::No if !heard => {
+                self.sign = None;
+                return Some(format!(
+                    "no chain has anywhere to send a client, and none of the pool's others is heard ({others} known)"
+                ));
+            }
+            Serving::No => (Sign::Heard, SETTLED, "no chain has"),
+            Serving::Some | Serving::All => (Sign::Served, FOUND, "not every chain has"),
+        };
+        let same = self.sign.filter(|(known, _)| *known == sign);
+        let (_, since) = *self.sign.insert(same.unwrap_or((sign, now)));
+        let settling = was && now.saturating_duration_since(since) < limit;
+        settling
+            .then(|| format!("{which} anywhere to send a client yet; its network is back since a moment ago"))
     }
 }
 

@@ -163,7 +163,7 @@ impl Acceptor {
     /// Accepts who has begun a connection, limits or no limits, then closes.
     async fn serve_last(self) -> io::Result<()> {
         // Who begins now is not seen; its next SYN, a second later, finds the port closed: refused, and not cut.
-        socket::ignore_newcomers(&self.socket)?;
+        let ignored = socket::ignore_newcomers(&self.socket);
         let mut over = std::pin::pin!(tokio::time::sleep(LAST_HANDSHAKES));
         loop {
             let next = poll_fn(|cx| match self.socket.poll_accept(cx) {
@@ -174,12 +174,13 @@ impl Acceptor {
                 Some(Ok((stream, from))) => self.admit_anyway(stream, from),
                 Some(Err(error)) if pause_after(&error, 0).is_none() => {}
                 Some(Err(error)) => return Err(error),
-                None => return Ok(()),
+                None => return ignored,
             }
         }
     }
 
     fn admit_anyway(&self, stream: TcpStream, from: SocketAddr) {
+        socket::ignore_nobody(&stream);
         let listener = self.listener();
         let from = socket::canonical(from);
         let passes = Passes {

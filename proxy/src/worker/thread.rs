@@ -168,6 +168,9 @@ struct Local {
     sweep: Duration,
 }
 
+/// Accept loops that are about to end.
+type Closing = Vec<tokio::task::JoinHandle<()>>;
+
 /// One accept loop.
 struct Socket {
     owner: Rc<RefCell<Rc<ListenerLocal>>>,
@@ -197,7 +200,7 @@ impl Local {
                 .map_or(next_sweep, |alarm| alarm.min(next_sweep));
             tokio::select! {
                 command = orders.recv() => match command {
-                    Some(command) => self.follow(command).await,
+                    Some(command) => self.follow(command),
                     None => return,
                 },
                 () = worker.alarms.sooner() => {}
@@ -216,7 +219,7 @@ impl Local {
         }
     }
 
-    async fn follow(&mut self, command: Command) {
+    fn follow(&mut self, command: Command) {
         let sessions = &self.worker.sessions;
         // Who asked may have gone: then nobody misses the answer.
         match command {
@@ -225,8 +228,8 @@ impl Local {
                 change,
                 tell,
             } => {
-                self.apply(&routing, change).await;
-                let _ = tell.send(());
+                let closing = self.apply(&routing, change);
+                tell_once_closed(closing, tell);
             }
             Command::Idlest {
                 chain,
@@ -268,8 +271,8 @@ impl Local {
                 let _ = reply.send(ended);
             }
             Command::StopListening { doors, reply } => {
-                self.close(&doors).await;
-                let _ = reply.send(());
+                let closing = self.close(&doors);
+                tell_once_closed(closing, reply);
             }
             Command::WhenEmpty { reply } => self.when_empty(reply),
             Command::Count { reply } => {
@@ -299,14 +302,14 @@ impl Local {
         });
     }
 
-    async fn apply(&mut self, routing: &Arc<Routing>, change: Change) {
+    fn apply(&mut self, routing: &Arc<Routing>, change: Change) -> Closing {
         let Change {
             open,
             close,
             owners,
             gates,
         } = change;
-        self.close(&close).await;
+        let closing = self.close(&close);
         self.set_routes(routing, &gates);
         for (at, socket) in open {
             let owner = owners.get(&at).and_then(|name| self.listeners.get(name));
@@ -322,6 +325,7 @@ impl Local {
                 before.gate.reconsider();
             }
         }
+        closing
     }
 
     fn set_routes(&mut self, routing: &Arc<Routing>, gates: &HashMap<String, Gates>) {
@@ -384,14 +388,13 @@ impl Local {
         Ok(())
     }
 
-    async fn close(&mut self, doors: &[Door]) {
-        let closing: Vec<Socket> = doors.iter().filter_map(|at| self.sockets.remove(at)).collect();
-        for socket in &closing {
+    fn close(&mut self, doors: &[Door]) -> Closing {
+        let closing = doors.iter().filter_map(|at| self.sockets.remove(at));
+        let closing = closing.map(|socket| {
             socket.stop.stop();
-        }
-        for socket in closing {
-            let _ = socket.task.await;
-        }
+            socket.task
+        });
+        closing.collect()
     }
 
     fn book(&self) -> std::sync::MutexGuard<'_, crate::counters::Book> {
@@ -401,4 +404,18 @@ impl Local {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Tells it when they are closed, which takes a moment: whoever is on the way in is served. Nothing else waits for that.
+fn tell_once_closed(closing: Closing, tell: oneshot::Sender<()>) {
+    if closing.is_empty() {
+        let _ = tell.send(());
+        return;
+    }
+    tokio::task::spawn_local(async move {
+        for socket in closing {
+            let _ = socket.await;
+        }
+        let _ = tell.send(());
+    });
 }

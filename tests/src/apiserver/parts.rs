@@ -42,8 +42,8 @@ const GARBAGE: &str = "400";
 
 impl ControlPlane {
     /// Starts kube-controller-manager with what tests need of it: workloads
-    /// become pods, what has no owner goes, namespaces can be deleted. Returns
-    /// when it has begun to work.
+    /// become pods, what has no owner goes, namespaces can be deleted. The
+    /// first call returns when it has begun to work.
     ///
     /// # Panics
     /// When it does not, soon.

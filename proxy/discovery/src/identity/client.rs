@@ -36,7 +36,7 @@ mod schedule;
 
 use connector::Trust;
 pub use connector::{Connector, ConnectorError, EXCHANGE_TIMEOUT};
-use schedule::{Means, Schedule};
+use schedule::{Failure, Means, Schedule};
 
 /// Who the proxy is, and where to find what it needs.
 #[derive(Clone, Debug)]
@@ -202,11 +202,12 @@ impl Client {
             }
             Err(error) => {
                 tracing::warn!(%error, ?means, "the client certificate is not renewed; trying again");
-                schedule.failed(
-                    Timestamp::now(),
-                    means,
-                    matches!(error, ExchangeError::Refused { .. }),
-                );
+                let how = match error {
+                    ExchangeError::Refused { .. } => Failure::Refused,
+                    ExchangeError::Connect { .. } => Failure::Unheard,
+                    _ => Failure::Wrong,
+                };
+                schedule.failed(Timestamp::now(), means, how);
                 self.freshness.send_modify(|freshness| {
                     freshness.failures += 1;
                     freshness.error = Some(error.to_string());

@@ -66,7 +66,7 @@ fn whoever_was_cut_off_is_so_until_it_serves_or_its_network_has_been_back_for_a_
     let (some, some_heard) = ((Serving::Some, false), (Serving::Some, true));
     let (all, all_heard) = ((Serving::All, false), (Serving::All, true));
     #[rustfmt::skip]
-    let table: [(&[Moment], bool); 17] = [
+    let table: [(&[Moment], bool); 18] = [
         // cut off after the last
         (&[(gone, 0), (heard, 10)], true),
         (&[(gone, 0), (heard, 10), (heard, 59)], true),
@@ -78,14 +78,15 @@ fn whoever_was_cut_off_is_so_until_it_serves_or_its_network_has_been_back_for_a_
         (&[(gone, 0), (heard, 10), (some_heard, 11)], true),
         (&[(gone, 0), (some, 10), (all, 11)], false),
         // a chain whose servers are dead keeps it away for a while only
-        (&[(gone, 0), (some, 10), (some, 59)], true),
-        (&[(gone, 0), (some, 10), (some, 60)], false),
-        // whichever sign comes first; they are one
-        (&[(gone, 0), (heard, 10), (some, 40), (some, 60)], false),
+        (&[(gone, 0), (some, 10), (some, 39)], true),
+        (&[(gone, 0), (some, 10), (some, 40)], false),
+        // the others' servers may be found right before the time to hear of somebody is over
+        (&[(gone, 0), (heard, 10), (some, 59), (some, 88)], true),
+        (&[(gone, 0), (heard, 10), (some, 59), (some, 89)], false),
         // heard, lost, heard again: time begins anew
         (&[(gone, 0), (heard, 10), (gone, 40), (heard, 50), (heard, 99)], true),
         (&[(gone, 0), (heard, 10), (gone, 40), (heard, 50), (heard, 100)], false),
-        (&[(gone, 0), (some, 10), (gone, 40), (some, 50), (some, 99)], true),
+        (&[(gone, 0), (some, 10), (gone, 30), (some, 50), (some, 79)], true),
         // it served meanwhile, and does no more: the others have been heard all the while
         (&[(gone, 0), (all, 10), (heard, 11)], false),
         (&[(heard, 0), (gone, 1)], true),

@@ -70,7 +70,7 @@ fn immediate(lab: &Lab, workers: usize) {
     let load = pair.load(50);
     let killed = kill(&mut pair.primary);
     pair.await_tier(1);
-    let sessions = Sessions::open(&pair.client, &SessionPlan::idle(pair.at(), 400));
+    let sessions = Sessions::open(&pair.client, &SessionPlan::idle(pair.at(), 200));
     assert!(
         sessions
             .so_far()
@@ -194,7 +194,7 @@ fn scheduled(lab: &Lab, workers: usize) {
     for name in chains {
         await_tier(&proxy, name, 1);
     }
-    let sessions = Sessions::open(&client, &SessionPlan::idle(proxy_host.at(PORT), 400));
+    let sessions = Sessions::open(&client, &SessionPlan::idle(proxy_host.at(PORT), 300));
     primary.revive();
     for name in chains {
         proxy.await_serving(name, &both, SOON);

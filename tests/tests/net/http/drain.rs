@@ -31,6 +31,7 @@ fn told(lab: &Lab, workers: usize) {
     let (client, proxy_host) = (lab.host("client", 100), lab.host("proxy", 2));
     let node_host = lab.host("node", 12);
     let _node = webservers::node(&node_host, 3000);
+    // Longer than a slow machine needs for 60 MB by small windows: whoever is left then is rightly cut.
     let manifests = manifest::join(&[
         pool_of(&[listener("web", 80, "protocol: HTTP")], "drain: {timeout: 60s}"),
         manifest::chain(

@@ -110,6 +110,8 @@ fn drain(lab: &Lab, workers: usize) {
         seen.failed().all(|o| o.end == End::Refused),
         "served, or refused; nobody is cut: {seen}"
     );
+    // Who had begun right before, and met it after.
+    assert!(seen.failed().all(|o| o.begun + MEASURING >= asked), "{seen}");
     assert_eq!(seen.ended_before(asked).failed().count(), 0, "{seen}");
     let ready = proxy.get("/readyz");
     assert!(matches!(ready, Ok((503, _))), "{ready:?}");

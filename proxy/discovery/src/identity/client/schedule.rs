@@ -8,11 +8,11 @@ use jiff::Timestamp;
 /// The first wait after a failure; it doubles.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 
-/// The longest wait after a refusal.
+/// The longest wait after a failure.
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
-/// The longest wait where nobody was reached: a Service leads every second attempt to an operator that does not lead, and a
-/// proxy without a certificate cannot even begin. As often as it tries to follow one.
+/// The longest wait where nobody was there, or is ready yet: a Service leads every second attempt to an operator that does not
+/// lead, and a proxy without a certificate cannot even begin. About as often as it tries to follow one.
 const LAST_KNOCK: Duration = Duration::from_secs(1);
 
 /// The wall clock is looked at this often while waiting: a machine that slept, or whose clock was set, is late otherwise.
@@ -25,6 +25,17 @@ pub(super) enum Means {
     Token,
     /// The certificate that is held.
     Certificate,
+}
+
+/// How an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The other end understood and said no.
+    Refused,
+    /// Nobody was there, or is ready yet.
+    Unheard,
+    /// Something is wrong here, or with the answer.
+    Wrong,
 }
 
 /// From when a certificate was obtained until it expires.
@@ -95,19 +106,22 @@ impl Schedule {
     /// is being tried already.
     pub(super) fn doubted(&mut self, now: Timestamp) {
         if !self.refused {
-            self.failed(now, Means::Certificate, true);
+            self.failed(now, Means::Certificate, Failure::Refused);
         }
     }
 
-    /// `refused`: the other end understood and said no. A certificate that was refused gives way to the token at once.
-    pub(super) fn failed(&mut self, now: Timestamp, means: Means, refused: bool) {
-        let first_refusal = means == Means::Certificate && refused;
+    /// A certificate that was refused gives way to the token at once.
+    pub(super) fn failed(&mut self, now: Timestamp, means: Means, how: Failure) {
+        let first_refusal = means == Means::Certificate && how == Failure::Refused;
         self.refused |= first_refusal;
         if first_refusal {
             self.retry_at = Some(now);
             return;
         }
-        let last = if refused { LAST_RETRY } else { LAST_KNOCK };
+        let last = match how {
+            Failure::Unheard => LAST_KNOCK,
+            Failure::Refused | Failure::Wrong => LAST_RETRY,
+        };
         let longest = FIRST_RETRY.saturating_mul(1 << self.failures.min(16)).min(last);
         self.failures = self.failures.saturating_add(1);
         let wait = longest.mul_f64(0.5 + self.random.f64() / 2.0);

@@ -50,10 +50,10 @@ fn an_expired_one_proves_nothing() {
 fn a_refused_renewal_gives_way_to_the_token_at_once_and_the_token_then_waits() {
     let mut schedule = schedule(1);
     let now = at(2_400_000);
-    schedule.failed(now, Means::Certificate, true);
+    schedule.failed(now, Means::Certificate, Failure::Refused);
     assert_eq!(schedule.wait(now, Some(hour())), Duration::ZERO);
     assert_eq!(schedule.due(now, Some(hour())), Some(Means::Token));
-    schedule.failed(now, Means::Token, true);
+    schedule.failed(now, Means::Token, Failure::Refused);
     assert!(schedule.wait(now, Some(hour())) >= Duration::from_millis(250));
     assert_eq!(schedule.due(now, Some(hour())), None, "it does not hammer");
     schedule.succeeded();
@@ -67,15 +67,16 @@ fn a_refused_renewal_gives_way_to_the_token_at_once_and_the_token_then_waits() {
 
 #[test]
 fn an_operator_that_is_gone_is_asked_every_second_and_one_that_refuses_less_often() {
-    for (refused, means, last) in [
-        (false, Means::Certificate, Duration::from_secs(1)),
-        (true, Means::Token, Duration::from_secs(5)),
+    for (how, means, last) in [
+        (Failure::Unheard, Means::Certificate, Duration::from_secs(1)),
+        (Failure::Wrong, Means::Certificate, Duration::from_secs(5)),
+        (Failure::Refused, Means::Token, Duration::from_secs(5)),
     ] {
         let mut schedule = schedule(7);
         let mut now = at(2_400_000);
-        let life = Some(hour()).filter(|_| !refused);
+        let life = Some(hour()).filter(|_| means == Means::Certificate);
         for attempt in 0..12 {
-            schedule.failed(now, means, refused);
+            schedule.failed(now, means, how);
             let wait = schedule.wait(now, life);
             now = plus(now, wait);
             assert_eq!(
@@ -86,7 +87,7 @@ fn an_operator_that_is_gone_is_asked_every_second_and_one_that_refuses_less_ofte
             let longest = FIRST_RETRY.saturating_mul(1 << attempt).min(last);
             assert!(
                 wait >= longest / 2 && wait <= longest,
-                "{refused} {attempt}: {wait:?} of {longest:?}"
+                "{how:?} {attempt}: {wait:?} of {longest:?}"
             );
         }
     }
@@ -99,7 +100,7 @@ fn a_clock_that_is_set_is_looked_at() {
         schedule.wait(at(0), Some(hour())) <= Duration::from_mins(1),
         "it looks often"
     );
-    schedule.failed(at(3_000_000), Means::Certificate, false);
+    schedule.failed(at(3_000_000), Means::Certificate, Failure::Unheard);
     let back = at(0);
     assert!(
         schedule.wait(back, Some(hour())) <= LAST_RETRY,
@@ -114,7 +115,7 @@ fn a_certificate_that_nobody_wants_gives_way_to_the_token_before_its_time_and_on
     assert_eq!(schedule.due(now, Some(hour())), None);
     schedule.doubted(now);
     assert_eq!(schedule.due(now, Some(hour())), Some(Means::Token));
-    schedule.failed(now, Means::Token, false);
+    schedule.failed(now, Means::Token, Failure::Unheard);
     schedule.doubted(now);
     assert_eq!(
         schedule.due(now, Some(hour())),
