@@ -282,7 +282,9 @@ async fn the_service_of_a_proxy_is_told_of_once_nodes_know_the_way() {
         Message::Change(Change::Fetched(keys, fetched)),
     ])
     .await;
-    rig.synced.wait_for(|synced| *synced).await.unwrap();
+    let limit = std::time::Duration::from_secs(10);
+    let synced = tokio::time::timeout(limit, rig.synced.wait_for(|synced| *synced)).await;
+    assert!(synced.unwrap().is_ok());
     assert_eq!(listed(&rig.view), None);
     let told = async {
         loop {
@@ -292,6 +294,6 @@ async fn the_service_of_a_proxy_is_told_of_once_nodes_know_the_way() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     };
-    let told = tokio::time::timeout(std::time::Duration::from_secs(10), told).await;
+    let told = tokio::time::timeout(limit, told).await;
     assert_eq!(told.unwrap(), "192.0.2.1");
 }

@@ -567,6 +567,7 @@ fn storm(at: SocketAddr) -> (usize, Vec<std::io::Error>) {
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => return (served, cut),
             Err(error) => panic!("{error}"),
         };
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         match stream.read_exact(&mut [0; 1]) {
             Ok(()) => served += 1,
             Err(error) => cut.push(error),
