@@ -32,7 +32,7 @@ struct Doubts {
     tier: u32,
     heeded: BTreeSet<String>,
     at: Option<Instant>,
-    /// When a doubt that came too soon is heeded.
+    /// When a doubt that came too soon is heeded. It passes unused where the tier goes down first: nobody doubts it then.
     due: Option<Instant>,
 }
 
@@ -151,10 +151,8 @@ impl Circle {
 
     /// When time alone changes something.
     pub(super) fn changes_at(&self, chain: &Chain, now: Instant) -> Option<Instant> {
-        self.council(chain, now)
-            .changes_at()
-            .into_iter()
-            .chain(self.doubts.due)
-            .min()
+        let due = self.doubts.due.filter(|at| *at > now);
+        let agreed = self.council(chain, now).changes_at();
+        agreed.into_iter().chain(due).min()
     }
 }

@@ -214,6 +214,22 @@ fn a_doubt_is_looked_into_at_once_and_two_probes_decide() {
 }
 
 #[test]
+fn a_doubt_that_the_fall_overtakes_wakes_nobody() {
+    let mut rig = pair(Failback::Sticky);
+    rig.gossips();
+    for tiers in [[0, 1], [1, 1], [0, 1]] {
+        rig.hears(&b(0, 0, tiers));
+    }
+    // the second doubt waits for its second; before that nothing at all serves any more
+    rig.probed("10.0.1.1", "--");
+    rig.probed("10.0.0.1", "--");
+    assert_eq!(rig.candidates(), [""; 0]);
+    let wakes = rig.state.conclusions();
+    rig.pass(60_000);
+    assert!(rig.state.conclusions() - wakes < 10, "it rests until something happens");
+}
+
+#[test]
 fn without_gossip_nothing_is_asked_of_anybody() {
     let mut rig = pair(Failback::Sticky);
     rig.hears(&b(9, 1, [0, 1]));
