@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | Scheduled | at the next start of prime time at which the home lives, or within 10 s of it |
 //! | `WhenHealthy` | once the home has lived for `failover.delay` without a break |
-//! | `OnDemand` | when told (which counts for the others as well) |
+//! | `OnDemand` | when told at a time at which the home lives, or within 10 s of it (which counts for the others as well) |
 //!
 //! They go for as long as the home lives; whoever comes later with an old address goes back, too. While the home does not
 //! live nobody goes there; once that lasts for 30 s the return is over, and who came in the meantime waits for the next.
@@ -59,7 +59,7 @@ pub struct Returns {
     living: BTreeMap<ChainId, Now>,
     /// Homes whose guests are on their way.
     going: BTreeMap<ChainId, Going>,
-    /// A start has come: homes that live before this moment count as if they had lived then.
+    /// A start has come, or somebody said "now": homes that live before this moment count as if they had lived then.
     open: Option<Instant>,
     next: Option<Timestamp>,
     next_start: Option<Timestamp>,
@@ -102,11 +102,11 @@ impl Returns {
         self.next_start = rules.calendar.and_then(|calendar| self.clockwork.next(calendar));
         self.watch(homes, now);
         let scheduled = rules.redirect.return_ == Return::Scheduled;
-        if scheduled && start.is_some() {
+        let anew = told || (scheduled && start.is_some());
+        if anew {
             self.open = Some(now.mono + AGREE_WITHIN);
         }
-        let anew = told || (scheduled && start.is_some());
-        let open = scheduled && self.open.is_some_and(|until| now.mono < until);
+        let open = self.open.is_some_and(|until| now.mono < until);
         let healthy = |since: &Now| {
             rules.redirect.return_ == Return::WhenHealthy && now.mono >= since.mono + rules.delay
         };

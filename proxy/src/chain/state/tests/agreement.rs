@@ -226,7 +226,10 @@ fn a_doubt_that_the_fall_overtakes_wakes_nobody() {
     assert_eq!(rig.candidates(), [""; 0]);
     let wakes = rig.state.conclusions();
     rig.pass(60_000);
-    assert!(rig.state.conclusions() - wakes < 10, "it rests until something happens");
+    assert!(
+        rig.state.conclusions() - wakes < 10,
+        "it rests until something happens"
+    );
 }
 
 #[test]
