@@ -120,7 +120,7 @@ impl Board {
     }
 
     /// Waits until something is posted. Nothing is lost if the wait is given up.
-    pub(super) async fn posted(&self) {
+    pub async fn posted(&self) {
         self.shared.posted.notified().await;
     }
 

@@ -13,6 +13,7 @@ struct Rig {
     to: mpsc::Sender<Message>,
     synced: watch::Receiver<bool>,
     view: View,
+    board: Board,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -24,7 +25,7 @@ fn rig() -> Rig {
     let outlets = Outlets {
         publisher: publisher.clone(),
         verdicts: Verdicts::new(board.clone()),
-        board,
+        board: board.clone(),
     };
     let supply = Supply::new(
         Index::new(Pods::default(), wants.clone()).unwrap(),
@@ -38,6 +39,7 @@ fn rig() -> Rig {
         to,
         synced: supply.synced(),
         view: supply.view(),
+        board,
         task: tokio::spawn(supply.run(inbox)),
     }
 }
@@ -291,7 +293,7 @@ async fn the_service_of_a_proxy_is_told_of_once_nodes_know_the_way() {
             if let Some(host) = listed(&rig.view) {
                 return host;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            rig.board.posted().await;
         }
     };
     let told = tokio::time::timeout(limit, told).await;

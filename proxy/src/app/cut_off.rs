@@ -49,16 +49,8 @@ impl Serving {
 #[derive(Debug, Default)]
 pub(super) struct CutOff {
     why: Option<String>,
-    /// What there is of its network, and since when.
-    sign: Option<(Sign, Instant)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sign {
-    /// Somebody is heard; no chain has a server.
-    Heard,
-    /// Some chains have.
-    Served,
+    /// Since when there is this much of its network: somebody is heard and no chain has a server, or some chains have.
+    sign: Option<(Serving, Instant)>,
 }
 
 impl CutOff {
@@ -83,18 +75,18 @@ impl CutOff {
         let neighbours = &hood.neighbours;
         let mut all = neighbours.peers.values().chain(neighbours.beyond.values());
         let heard = all.any(|it| it.liveness != Liveness::Dead);
-        let (sign, limit, which) = match serving {
+        let (limit, which) = match serving {
             Serving::No if !heard => {
                 self.sign = None;
                 return Some(format!(
                     "no chain has anywhere to send a client, and none of the pool's others is heard ({others} known)"
                 ));
             }
-            Serving::No => (Sign::Heard, SETTLED, "no chain has"),
-            Serving::Some | Serving::All => (Sign::Served, FOUND, "not every chain has"),
+            Serving::No => (SETTLED, "no chain has"),
+            Serving::Some | Serving::All => (FOUND, "not every chain has"),
         };
-        let same = self.sign.filter(|(known, _)| *known == sign);
-        let (_, since) = *self.sign.insert(same.unwrap_or((sign, now)));
+        let same = self.sign.filter(|(known, _)| *known == serving);
+        let (_, since) = *self.sign.insert(same.unwrap_or((serving, now)));
         let settling = was && now.saturating_duration_since(since) < limit;
         settling
             .then(|| format!("{which} anywhere to send a client yet; its network is back since a moment ago"))

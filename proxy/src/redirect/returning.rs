@@ -59,8 +59,10 @@ pub struct Returns {
     living: BTreeMap<ChainId, Now>,
     /// Homes whose guests are on their way.
     going: BTreeMap<ChainId, Going>,
-    /// A start has come, or somebody said "now": homes that live before this moment count as if they had lived then.
+    /// A start has come: homes that live before this moment count as if they had lived then.
     open: Option<Instant>,
+    /// Somebody said "now": the same, whatever the rules.
+    told: Option<Instant>,
     next: Option<Timestamp>,
     next_start: Option<Timestamp>,
     wake_at: Option<Instant>,
@@ -82,6 +84,7 @@ impl Returns {
             living: BTreeMap::new(),
             going: BTreeMap::new(),
             open: missed.map(|_| now.mono + AGREE_WITHIN),
+            told: None,
             next: None,
             next_start: None,
             wake_at: None,
@@ -102,11 +105,19 @@ impl Returns {
         self.next_start = rules.calendar.and_then(|calendar| self.clockwork.next(calendar));
         self.watch(homes, now);
         let scheduled = rules.redirect.return_ == Return::Scheduled;
-        let anew = told || (scheduled && start.is_some());
-        if anew {
-            self.open = Some(now.mono + AGREE_WITHIN);
+        let starts = scheduled && start.is_some();
+        let until = now.mono + AGREE_WITHIN;
+        if starts {
+            self.open = Some(until);
         }
-        let open = self.open.is_some_and(|until| now.mono < until);
+        if told {
+            self.told = Some(until);
+        }
+        let lasts = |until: Option<Instant>| until.is_some_and(|until| now.mono < until);
+        let (anew, open) = (
+            told || starts,
+            lasts(self.told) || (scheduled && lasts(self.open)),
+        );
         let healthy = |since: &Now| {
             rules.redirect.return_ == Return::WhenHealthy && now.mono >= since.mono + rules.delay
         };

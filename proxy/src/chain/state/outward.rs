@@ -53,7 +53,6 @@ pub(super) struct Outward {
 
 impl Outward {
     pub(super) fn new(chain: &Chain, returns_at: Option<Timestamp>, now: Now) -> Self {
-        let returns_at = returns_at.filter(|_| chain.redirect.return_ == Return::Scheduled);
         Self {
             remotes: Arc::default(),
             draining: false,
